@@ -1,0 +1,77 @@
+"""How the project is tested, checked and measured: `nox -l` lists the sessions.
+
+Every session uses the interpreter that runs nox (Python 3.11 or newer) and an environment of its
+own, in which the project is installed as a user would have it, not imported from this folder.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.10.9"  # nox.project.dependency_groups
+nox.options.default_venv_backend = "venv"
+nox.options.sessions = ["tests", "lint", "types"]
+
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+CHECKED = ["rtcsctp", "tests", "benchmarks", "noxfile.py"]
+
+
+def install(session: nox.Session, *groups: str, project: bool = True) -> None:
+    """Installs dependency groups of pyproject.toml and, if wanted, the project itself."""
+    # Not `pip install --group`: the pip that Python 3.11 brings into a new venv is too old for it.
+    packages = nox.project.dependency_groups(PYPROJECT, *groups)
+    session.install(*packages, *(["."] if project else []))
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """All tests; arguments after `--` go to pytest."""
+    install(session, "test")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, and the direction of imports."""
+    install(session, "lint")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("lint-imports", "--no-cache")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """The strict type check of everything."""
+    install(session, "types")
+    session.run("mypy", "--strict", *CHECKED)
+
+
+@nox.session
+def trio_typing(session: nox.Session) -> None:
+    """A program that uses our public names type-checks where trio-typing is still installed.
+
+    The stub files of trio-typing shadow Trio's own annotations, and its mypy plugin stopped with
+    mypy 1.10: later ones crash with it. So there are two kinds of such users: those with a present
+    mypy and without the plugin, and those who keep an old mypy for the plugin's sake.
+    """
+    session.install("trio-typing==0.10.0", ".")
+    # Away from this folder: mypy must find the installed rtcsctp, and none of our settings.
+    folder = Path(session.create_tmp()).resolve()
+    shutil.copy(Path("tests", "typing", "consumer.py"), folder)
+    for mypy, plugin in [("mypy>=2", ""), ("mypy<1.11", "plugins = trio_typing.plugin\n")]:
+        (folder / "mypy.ini").write_text("[mypy]\nstrict = true\n" + plugin, encoding="utf-8")
+        session.install(mypy)
+        with session.chdir(folder):
+            session.run("mypy", "--version")
+            session.run("mypy", "--config-file", "mypy.ini", "consumer.py")
+
+
+@nox.session
+def benchmarks(session: nox.Session) -> None:
+    """Speed of the core alone and of the runtime; arguments after `--` go to both programs."""
+    install(session, "benchmarks")
+    for program in ("core.py", "runtime.py"):
+        session.run("python", str(Path("benchmarks", program)), *session.posargs)

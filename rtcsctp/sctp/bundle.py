@@ -1,0 +1,118 @@
+"""The only maker of packets (RFC 9260 section 6.10).
+
+A packet has control chunks first, then the SACK, then FORWARD-TSN, then DATA, and is never larger
+than the path MTU. Packets are made as late as possible, so that each carries the newest SACK. Each
+part answers one question: what have you, within n bytes?
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rtcsctp.sctp.handlers import data, reset, teardown
+from rtcsctp.sctp.state import State
+from rtcsctp.sctp.timers import Timer
+from rtcsctp.sctp.wire import chunks
+from rtcsctp.sctp.wire.chunks import SACK_HEADER_SIZE, ChunkType
+from rtcsctp.sctp.wire.packet import COMMON_HEADER_SIZE
+from rtcsctp.sctp.wire.serial import MASK32
+
+if TYPE_CHECKING:
+    from rtcsctp.sctp.association import Association
+
+__all__ = ["make_packets"]
+
+_SENDS_DATA = frozenset({State.ESTABLISHED, State.SHUTDOWN_PENDING, State.SHUTDOWN_RECEIVED})
+_SENDS_SACK = frozenset(
+    {State.ESTABLISHED, State.SHUTDOWN_PENDING, State.SHUTDOWN_RECEIVED, State.SHUTDOWN_SENT}
+)
+_MIN_FORWARD_TSN = 16  # header, TSN, and one stream
+
+
+def make_packets(a: Association, now: float, limit: int) -> list[bytes]:
+    """At most `limit` packets that may be sent now; empty if there are none."""
+    packets = a.outbox.take_packets(limit)
+    if a.tcb is None:
+        return packets
+    if a.reconfiguration.waiting:
+        reset.progress(a, now)
+    sent_data = False
+    while len(packets) < limit:
+        if not a.outbox.control and a.state in _SENDS_DATA and not a.receiver.policy.owed:
+            bulk = a.sender.fill_bulk(limit - len(packets), now)
+            if bulk:
+                packets.extend(map(a.seal, bulk))
+                sent_data = True
+                continue
+        body = _control(a, now)
+        room = a.config.mtu - COMMON_HEADER_SIZE - sum(map(len, body))
+        with_cookie = (
+            a.state is State.COOKIE_ECHOED and bool(body) and body[0][0] == ChunkType.COOKIE_ECHO
+        )
+        if a.state in _SENDS_SACK and a.receiver.policy.now and room >= SACK_HEADER_SIZE:
+            room -= _append_sack(a, body, room)
+        if a.state in _SENDS_DATA and room >= _MIN_FORWARD_TSN:
+            at = a.sender.forward_tsn_at(now)
+            if at is not None and at <= now:
+                chunk = a.sender.make_forward_tsn(room, now)
+                body.append(chunk)
+                room -= len(chunk)
+                sent_data = True
+        if a.state in _SENDS_DATA or with_cookie:
+            filled = _data(a, body, room, now)
+            sent_data = sent_data or filled
+        if not body:
+            if a.sender.abandoned_messages:
+                teardown.progress(a, now)  # giving up may have been all that was left to do
+                a.report_abandoned()
+                continue
+            break
+        packets.append(a.seal(body[0] if len(body) == 1 else b"".join(body)))
+    if sent_data:
+        data.after_transmission(a, now)
+        data.update_forward_tsn_timer(a, now)
+    return packets
+
+
+def _control(a: Association, now: float) -> list[bytes]:
+    """Control chunks that fit one packet; the rest stays queued."""
+    room = a.config.mtu - COMMON_HEADER_SIZE
+    body: list[bytes] = []
+    queue = a.outbox.control
+    while queue and (len(queue[0]) <= room or not body):
+        if body and queue[0][0] in _FIRST:
+            break  # these must come first in their packet
+        chunk = queue.popleft()
+        body.append(chunk)
+        room -= len(chunk)
+    if a.shutdown_wanted and a.state is State.SHUTDOWN_SENT and room >= 8:
+        a.shutdown_wanted = False
+        body.append(chunks.encode_shutdown(a.receiver.tsns.cumulative & MASK32))
+    del now
+    return body
+
+
+_FIRST = frozenset({ChunkType.COOKIE_ECHO, ChunkType.COOKIE_ACK})
+
+
+def _append_sack(a: Association, body: list[bytes], room: int) -> int:
+    chunk = a.receiver.make_sack(room)
+    a.timers.stop(Timer.SACK_DELAY)
+    a.counters.sacks_sent += 1
+    body.append(chunk)
+    return len(chunk)
+
+
+def _data(a: Association, body: list[bytes], room: int, now: float) -> bool:
+    """Append DATA, behind a SACK if one is owed (RFC 9260 6.1); whether there was any."""
+    sender = a.sender
+    if a.state in _SENDS_SACK and a.receiver.policy.owed and room > SACK_HEADER_SIZE:
+        # Nothing is missing, or the SACK would have been due: it has no gap blocks.
+        filled = sender.fill(room - SACK_HEADER_SIZE, now)
+        if filled:
+            _append_sack(a, body, SACK_HEADER_SIZE)
+            body.extend(filled)
+            return True
+    filled = sender.fill(room, now)
+    body.extend(filled)
+    return bool(filled)

@@ -1,0 +1,239 @@
+"""DATA, SACK and FORWARD-TSN: the transfer of user data (RFC 9260 chapters 6 and 7, RFC 3758)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rtcsctp.errors import RemoteProtocolError
+from rtcsctp.sctp.handlers import path, reset, teardown
+from rtcsctp.sctp.rx.receiver import Arrival
+from rtcsctp.sctp.state import State
+from rtcsctp.sctp.statistics import Drop
+from rtcsctp.sctp.timers import Timer
+from rtcsctp.sctp.tx.outstanding import AckInfo
+from rtcsctp.sctp.wire import causes, chunks
+from rtcsctp.sctp.wire.chunks import ChunkType, Data, ForwardTsn
+from rtcsctp.sctp.wire.serial import MASK32
+
+if TYPE_CHECKING:
+    from rtcsctp.sctp.association import Association
+
+__all__ = [
+    "after_batch",
+    "after_transmission",
+    "apply_acknowledgement",
+    "handle_data",
+    "handle_forward_tsn",
+    "handle_forward_tsn_timer",
+    "handle_i_data",
+    "handle_i_forward_tsn",
+    "handle_sack",
+    "handle_sack_delay",
+    "handle_t3",
+    "update_forward_tsn_timer",
+]
+
+_RECEIVING = frozenset({State.ESTABLISHED, State.SHUTDOWN_PENDING, State.SHUTDOWN_SENT})
+_SENDING = frozenset(
+    {
+        State.ESTABLISHED,
+        State.SHUTDOWN_PENDING,
+        State.SHUTDOWN_RECEIVED,
+        State.SHUTDOWN_SENT,
+        State.SHUTDOWN_ACK_SENT,
+    }
+)
+
+
+# ------------------------------------------------------------------------------------ arrival
+
+
+def handle_data(
+    a: Association, packet: bytes, start: int, end: int, flags: int, now: float
+) -> None:
+    """DATA; a violation where I-DATA was negotiated (RFC 8260 2.2.3, pitfall S37)."""
+    if a.tcb is not None and a.tcb.interleaving:
+        teardown.abort_for_violation(a, "DATA although I-DATA was negotiated", now)
+        return
+    _take(a, chunks.decode_data_untrusted(packet, start, end, flags), now)
+
+
+def handle_i_data(
+    a: Association, packet: bytes, start: int, end: int, flags: int, now: float
+) -> None:
+    """I-DATA; a violation where it was not negotiated."""
+    if a.tcb is not None and not a.tcb.interleaving:
+        teardown.abort_for_violation(a, "I-DATA although it was not negotiated", now)
+        return
+    _take(a, chunks.decode_i_data_untrusted(packet, start, end, flags), now)
+
+
+def _take(a: Association, chunk: Data, now: float) -> None:
+    if a.state not in _RECEIVING:
+        a.counters.drops[Drop.UNEXPECTED] += 1
+        return
+    counters = a.counters
+    counters.chunks_received += 1
+    a.packet_had_data = True
+    try:
+        arrival = a.receiver.handle_data(chunk)
+    except RemoteProtocolError as error:
+        teardown.abort_for_violation(a, str(error), now)
+        return
+    if arrival is Arrival.ACCEPTED:
+        counters.user_bytes_received += len(chunk.payload)
+    else:
+        _refuse(a, chunk, arrival, now)
+
+
+def _refuse(a: Association, chunk: Data, arrival: Arrival, now: float) -> None:
+    counters = a.counters
+    if arrival is Arrival.DUPLICATE:
+        counters.duplicates += 1
+    elif arrival is Arrival.TOO_FAR:
+        counters.drops[Drop.TSN_TOO_FAR] += 1
+    elif arrival is Arrival.NO_ROOM:
+        counters.drops[Drop.NO_ROOM] += 1
+    elif arrival is Arrival.INVALID_STREAM:
+        counters.drops[Drop.INVALID_STREAM] += 1
+        cause = causes.invalid_stream(chunk.stream_id)
+        a.outbox.answer(chunks.encode_tlvs(ChunkType.ERROR, [cause]))
+    elif arrival is Arrival.NO_USER_DATA:
+        # RFC 9260 6.2: such an endpoint is aborted.
+        teardown.abort_with(
+            a, causes.no_user_data(chunk.tsn & MASK32), "DATA without user data", now
+        )
+    else:
+        out = (causes.Cause.OUT_OF_RESOURCE, b"")
+        teardown.abort_with(a, out, "incomplete messages above all limits", now)
+
+
+def handle_forward_tsn(
+    a: Association, packet: bytes, start: int, end: int, flags: int, now: float
+) -> None:
+    """FORWARD-TSN; a violation beside I-DATA (RFC 8260 2.3.1)."""
+    del flags
+    if a.tcb is not None and a.tcb.interleaving:
+        teardown.abort_for_violation(a, "FORWARD-TSN although I-DATA was negotiated", now)
+        return
+    _forward(a, chunks.decode_forward_tsn_untrusted(packet, start, end))
+
+
+def handle_i_forward_tsn(
+    a: Association, packet: bytes, start: int, end: int, flags: int, now: float
+) -> None:
+    """I-FORWARD-TSN; a violation beside DATA."""
+    del flags
+    if a.tcb is not None and not a.tcb.interleaving:
+        teardown.abort_for_violation(a, "I-FORWARD-TSN although I-DATA was not negotiated", now)
+        return
+    _forward(a, chunks.decode_i_forward_tsn_untrusted(packet, start, end))
+
+
+def _forward(a: Association, chunk: ForwardTsn) -> None:
+    if a.state not in _RECEIVING:
+        a.counters.drops[Drop.UNEXPECTED] += 1
+        return
+    a.packet_had_data = True
+    if a.receiver.handle_forward_tsn(chunk) is Arrival.TOO_FAR:
+        a.counters.drops[Drop.TSN_TOO_FAR] += 1
+
+
+def after_batch(a: Association, now: float) -> None:
+    """Everything that came at once is processed: what became readable, and is a SACK due?"""
+    receiver = a.receiver
+    if receiver.deferred is not None:
+        reset.finish_deferred(a)
+    policy = receiver.policy
+    if policy.owed and not policy.now:
+        a.timers.start_if_stopped(Timer.SACK_DELAY, now + a.config.sack_delay)
+
+
+def handle_sack_delay(a: Association, now: float) -> None:
+    """A SACK has been held back for long enough."""
+    if a.timers.expire(Timer.SACK_DELAY, now, a.config.sack_delay) is not None:
+        a.receiver.policy.immediately()
+
+
+# ---------------------------------------------------------------------------- acknowledgement
+
+
+def handle_sack(
+    a: Association, packet: bytes, start: int, end: int, flags: int, now: float
+) -> None:
+    """SACK (RFC 9260 6.2.1). One that acknowledges what was never sent changes nothing."""
+    del flags
+    if a.state not in _SENDING:
+        a.counters.drops[Drop.UNEXPECTED] += 1
+        return
+    a.counters.sacks_received += 1
+    sack = chunks.decode_sack_untrusted(packet, start, end)
+    try:
+        info = a.sender.handle_sack(sack.cumulative_tsn, sack.a_rwnd, sack.blocks, now)
+    except RemoteProtocolError:
+        a.counters.drops[Drop.BAD_SACK] += 1
+        return
+    if info is None:
+        a.counters.drops[Drop.OLD_SACK] += 1
+        return
+    apply_acknowledgement(a, info, now)
+
+
+def apply_acknowledgement(a: Association, info: AckInfo, now: float) -> None:
+    """Share out what a SACK, or a SHUTDOWN, acknowledged."""
+    if info.rtt_acked:
+        a.path.measured_at = now
+    # A receiver with a closed window is alive as long as it answers (pitfall S20).
+    if info.newly_acked or info.cumulative_moved or a.sender.probing_window:
+        path.clear_errors(a)
+    if not a.sender.outstanding.records:
+        a.timers.stop(Timer.T3_RTX)  # R2
+    elif info.cumulative_moved:
+        a.timers.start(Timer.T3_RTX, now + a.sender.rto.value)  # R3
+    else:
+        a.timers.start_if_stopped(Timer.T3_RTX, now + a.sender.rto.value)  # R4
+    update_forward_tsn_timer(a, now)
+    teardown.progress(a, now)
+
+
+def after_transmission(a: Association, now: float) -> None:
+    """DATA or FORWARD-TSN went out: T3-rtx runs while anything is unacknowledged (pitfall S8)."""
+    sender = a.sender
+    if a.state is State.COOKIE_ECHOED:
+        return  # T1-cookie covers the DATA behind COOKIE ECHO
+    if sender.resent_first:
+        sender.resent_first = False
+        a.timers.start(Timer.T3_RTX, now + sender.rto.value)
+    elif sender.outstanding.records:
+        a.timers.start_if_stopped(Timer.T3_RTX, now + sender.rto.value)
+
+
+def handle_t3(a: Association, now: float) -> None:
+    """T3-rtx expired (RFC 9260 6.3.3)."""
+    sender = a.sender
+    since = a.timers.expire(Timer.T3_RTX, now, sender.rto.value)
+    if since is None:
+        return
+    a.counters.timeouts += 1
+    sender.timed_out()
+    # A window probe counts too; an answer, though the window stays closed, clears the count.
+    if path.count_error(a, now):
+        return
+    if sender.outstanding.records:
+        a.timers.start(Timer.T3_RTX, since + sender.rto.value)
+    update_forward_tsn_timer(a, now)
+    teardown.progress(a, now)
+
+
+def update_forward_tsn_timer(a: Association, now: float) -> None:
+    """Wake up when the next FORWARD-TSN may be sent, if one is wanted."""
+    at = a.sender.forward_tsn_at(now)
+    if at is None:
+        a.timers.stop(Timer.FORWARD_TSN)
+    else:
+        a.timers.start(Timer.FORWARD_TSN, at)
+
+
+def handle_forward_tsn_timer(a: Association, now: float) -> None:
+    """A FORWARD-TSN may be sent again; the packet maker sends it."""
+    a.timers.expire(Timer.FORWARD_TSN, now, 1.0)

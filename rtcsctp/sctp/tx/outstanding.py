@@ -1,0 +1,359 @@
+"""Which chunks are in flight, lost, acknowledged out of order or given up (RFC 9260 6.2.1, 7.2.4).
+
+A dict from TSN to record, in TSN order, holds everything above the cumulative TSN. A SACK is
+compared with the last one: only ranges that are newly acknowledged, or newly missing, are walked,
+so a SACK costs what it changes and not what is in flight.
+
+Nothing is changed before a SACK has been judged as a whole (pitfall S11).
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Sequence
+
+from rtcsctp.errors import RemoteProtocolError
+from rtcsctp.sctp.tx.misses import MissFrontiers
+from rtcsctp.sctp.tx.records import Outgoing, Sent, SentState
+
+__all__ = ["AckInfo", "Outstanding"]
+
+Range = tuple[int, int]
+
+_IN_FLIGHT = SentState.IN_FLIGHT
+_LOST = SentState.LOST
+_ACKED = SentState.ACKED
+_ABANDONED = SentState.ABANDONED
+
+
+class AckInfo:
+    """What a SACK changed."""
+
+    __slots__ = ("cumulative_moved", "highest_new", "newly_acked", "reneged", "rtt_acked")
+
+    def __init__(self) -> None:
+        self.cumulative_moved = False
+        self.newly_acked = 0
+        """Bytes with headers and padding; without what was abandoned, or acknowledged before."""
+        self.highest_new: int | None = None
+        """The highest TSN newly acknowledged (HTNA)."""
+        self.rtt_acked = False
+        """The chunk that measures the round trip was acknowledged, and was sent only once."""
+        self.reneged = False
+        """Something acknowledged by a gap block is missing again."""
+
+
+class Outstanding:
+    """Everything that has a TSN above the cumulative one."""
+
+    __slots__ = (
+        "_blocks",
+        "_lost",
+        "_misses",
+        "_resent",
+        "advanced_ack_point",
+        "cumulative",
+        "flight",
+        "lost_payload",
+        "next_tsn",
+        "payload",
+        "records",
+        "rtt_tsn",
+    )
+
+    def __init__(self, initial_tsn: int) -> None:
+        self.records: dict[int, Sent] = {}
+        self.next_tsn = initial_tsn
+        self.cumulative = initial_tsn - 1
+        """Cumulative TSN Ack Point."""
+        self.advanced_ack_point = initial_tsn - 1
+        """Advanced.Peer.Ack.Point of RFC 3758: up to here all is acknowledged or abandoned."""
+        self.flight = 0
+        """Bytes in flight, with headers and padding."""
+        self.payload = 0
+        """Bytes of user data in flight."""
+        self.lost_payload = 0
+        """Bytes of user data that wait to be sent again."""
+        self.rtt_tsn: int | None = None
+        """The TSN whose acknowledgement will measure a round trip."""
+        self._blocks: list[Range] = []  # acknowledged by gap blocks, absolute, sorted, disjoint
+        self._lost: list[int] = []  # heap of TSNs to send again; entries may be outdated
+        self._resent: list[tuple[int, int]] = []  # heap of (miss key, TSN) of what was sent again
+        self._misses = MissFrontiers(initial_tsn)
+
+    # ----------------------------------------------------------------------------- sending
+
+    def add(self, record: Sent) -> None:
+        """A new chunk was sent, with `next_tsn`."""
+        self.records[record.tsn] = record
+        self.next_tsn = record.tsn + 1
+        self.flight += record.wire_size
+        self.payload += record.size
+
+    def added(self, next_tsn: int, flight: int, payload: int) -> None:
+        """Records up to `next_tsn` were put in place: `flight` is in flight now, with `payload`
+        new.
+        """
+        self.next_tsn = next_tsn
+        self.flight = flight
+        self.payload += payload
+
+    def add_placeholder(self, message: Outgoing, flags: int, fsn: int) -> None:
+        """A TSN that is never sent, given up from the start: the end of an abandoned message.
+
+        Without an end, a receiver that has a beginning waits for the rest, and usrsctp aborts when
+        the next message begins (pitfall S24).
+        """
+        record = Sent(self.next_tsn, message, message.offset, 0, 0, flags, fsn)
+        record.state = _ABANDONED
+        record.transmissions = 0
+        self.records[record.tsn] = record
+        self.next_tsn += 1
+
+    def next_lost(self) -> Sent | None:
+        """The lowest chunk that is to be sent again; it stays where it is."""
+        lost = self._lost
+        while lost:
+            record = self.records.get(lost[0])
+            if record is not None and record.state is _LOST:
+                return record
+            heapq.heappop(lost)
+        return None
+
+    def resend(self, record: Sent) -> None:
+        """`record`, which `next_lost` gave, is sent again."""
+        if self._lost and self._lost[0] == record.tsn:
+            heapq.heappop(self._lost)
+        record.state = _IN_FLIGHT
+        record.transmissions += 1
+        record.miss_key = self.next_tsn - 1
+        self.flight += record.wire_size
+        self.payload += record.size
+        self.lost_payload -= record.size
+        if record.tsn == self.rtt_tsn:
+            self.rtt_tsn = None  # Karn (pitfall S9)
+        if not record.fast_retransmitted:
+            heapq.heappush(self._resent, (record.miss_key, record.tsn))
+
+    def mark_lost(self, record: Sent) -> None:
+        """A chunk in flight is taken for lost, and waits to be sent again."""
+        record.state = _LOST
+        self.flight -= record.wire_size
+        self.payload -= record.size
+        self.lost_payload += record.size
+        heapq.heappush(self._lost, record.tsn)
+
+    def in_flight(self) -> list[Sent]:
+        """Every chunk in flight, in TSN order."""
+        return [record for record in self.records.values() if record.state is _IN_FLIGHT]
+
+    def abandon(self, record: Sent) -> None:
+        """Give a chunk up; what was in flight no longer is (pitfall S12: once only)."""
+        if record.state is _IN_FLIGHT:
+            self.flight -= record.wire_size
+            self.payload -= record.size
+        elif record.state is _LOST:
+            self.lost_payload -= record.size
+        if record.tsn == self.rtt_tsn:
+            self.rtt_tsn = None
+        record.state = _ABANDONED
+
+    # ------------------------------------------------------------------------ acknowledgement
+
+    def handle_cumulative(self, cumulative: int) -> AckInfo | None:
+        """The cumulative TSN of a SHUTDOWN, which says nothing of gaps; None if it is old.
+
+        Raises:
+            RemoteProtocolError: it acknowledges what was never sent.
+        """
+        if cumulative < self.cumulative:
+            return None
+        self._judge(cumulative, ())
+        info = AckInfo()
+        self._advance(cumulative, info)
+        self._blocks = [block for block in self._blocks if block[1] > cumulative]
+        return info
+
+    def handle_sack(self, cumulative: int, offsets: Sequence[Range]) -> AckInfo | None:
+        """A SACK; None if it is older than one that came before (pitfall S10).
+
+        Args:
+            cumulative: its cumulative TSN, unwrapped.
+            offsets: its gap blocks as they came.
+
+        Raises:
+            RemoteProtocolError: it acknowledges what was never sent, or a block is inverted.
+            Nothing
+                has been changed then.
+        """
+        if cumulative < self.cumulative:
+            return None
+        blocks = self._judge(cumulative, offsets)
+        info = AckInfo()
+        if cumulative > self.cumulative:
+            self._advance(cumulative, info)
+        if blocks or self._blocks:
+            self._acknowledge_gaps(blocks, info)
+        return info
+
+    def _judge(self, cumulative: int, offsets: Sequence[Range]) -> list[Range]:
+        highest = self.next_tsn - 1
+        if cumulative > highest:
+            raise RemoteProtocolError(
+                f"a SACK for TSN {cumulative}, but {highest} is the last one sent"
+            )
+        blocks: list[Range] = []
+        for start, end in sorted(offsets) if len(offsets) > 1 else offsets:
+            if not 0 < start <= end or cumulative + end > highest:
+                raise RemoteProtocolError(f"a gap block from {start} to {end} above {cumulative}")
+            first, last = cumulative + start, cumulative + end
+            if blocks and first <= blocks[-1][1] + 1:
+                blocks[-1] = (blocks[-1][0], max(blocks[-1][1], last))
+            else:
+                blocks.append((first, last))
+        return blocks
+
+    def _advance(self, cumulative: int, info: AckInfo) -> None:
+        pop = self.records.pop
+        acked = 0
+        for tsn in range(self.cumulative + 1, cumulative + 1):
+            record = pop(tsn)
+            state = record.state
+            if state is _IN_FLIGHT:
+                self.flight -= record.wire_size
+                self.payload -= record.size
+                acked += record.wire_size
+                info.highest_new = tsn
+            elif state is _LOST:
+                self.lost_payload -= record.size
+                acked += record.wire_size
+                info.highest_new = tsn
+        if self.rtt_tsn is not None and self.rtt_tsn <= cumulative:
+            info.rtt_acked = True
+            self.rtt_tsn = None
+        info.newly_acked = acked
+        info.cumulative_moved = cumulative > self.cumulative
+        self.cumulative = cumulative
+        self.advanced_ack_point = max(self.advanced_ack_point, cumulative)
+
+    def _acknowledge_gaps(self, blocks: list[Range], info: AckInfo) -> None:
+        records = self.records
+        for start, end in _subtract(blocks, self._blocks):
+            for tsn in range(start, end + 1):
+                record = records.get(tsn)
+                if record is None or record.state not in (_IN_FLIGHT, _LOST):
+                    continue
+                if record.state is _IN_FLIGHT:
+                    self.flight -= record.wire_size
+                    self.payload -= record.size
+                else:
+                    self.lost_payload -= record.size
+                record.state = _ACKED
+                info.newly_acked += record.wire_size
+                info.highest_new = max(tsn, info.highest_new or tsn)
+                if tsn == self.rtt_tsn:
+                    info.rtt_acked = True
+                    self.rtt_tsn = None
+        for start, end in _subtract(self._blocks, blocks):
+            for tsn in range(max(start, self.cumulative + 1), end + 1):
+                record = records.get(tsn)
+                if record is not None and record.state is _ACKED:
+                    self._renege(record)
+                    info.reneged = True
+        self._blocks = blocks
+
+    def _renege(self, record: Sent) -> None:
+        """The receiver dropped what it had acknowledged: one miss indication (6.2.1 D iii)."""
+        record.state = _IN_FLIGHT
+        self.flight += record.wire_size
+        self.payload += record.size
+        record.miss_key = max(record.tsn, self._misses.second - 1)
+        if not record.fast_retransmitted:
+            heapq.heappush(self._resent, (record.miss_key, record.tsn))
+
+    # --------------------------------------------------------------------------------- loss
+
+    def find_missing(self, info: AckInfo, *, recovering: bool) -> list[Sent]:
+        """Chunks that this SACK reported missing for the third time; they are still in flight.
+
+        In fast recovery a SACK that moves the cumulative TSN counts for everything it reports
+        missing; otherwise only for what is below the highest newly acknowledged TSN (pitfalls S2,
+        S3).
+        """
+        if not self._blocks and not self._resent:
+            return []
+        h = info.highest_new
+        if recovering and info.cumulative_moved and self._blocks:
+            h = max(h or 0, self._blocks[-1][1])
+        if h is None:
+            return []
+        misses = self._misses
+        before = misses.third
+        misses.indicate(h)
+        found: list[Sent] = []
+        for tsn in range(max(before, self.cumulative + 1), misses.third):
+            record = self.records.get(tsn)
+            if record is not None and record.state is _IN_FLIGHT and record.transmissions == 1:
+                found.append(record)
+        resent = self._resent
+        while resent and resent[0][0] < misses.third:
+            key, tsn = heapq.heappop(resent)
+            record = self.records.get(tsn)
+            if (
+                record is not None
+                and record.state is _IN_FLIGHT
+                and record.miss_key == key
+                and not record.fast_retransmitted
+            ):
+                found.append(record)
+        return found
+
+    # -------------------------------------------------------------------------- abandonment
+
+    def advance_ack_point(self) -> bool:
+        """Move the advanced ack point over what is abandoned (RFC 3758 3.5 C2); did it move?"""
+        before = tsn = self.advanced_ack_point
+        records = self.records
+        while (record := records.get(tsn + 1)) is not None and record.state is _ABANDONED:
+            tsn += 1
+        self.advanced_ack_point = tsn
+        return tsn > before
+
+    def abandoned(self) -> Iterator[Sent]:
+        """The chunks between the cumulative TSN and the advanced ack point."""
+        for tsn in range(self.cumulative + 1, self.advanced_ack_point + 1):
+            yield self.records[tsn]
+
+    # -------------------------------------------------------------------------------- reset
+
+    def forget_all(self) -> list[Outgoing]:
+        """Forget every chunk; give the messages that were not wholly acknowledged, in order."""
+        messages: dict[int, Outgoing] = {}
+        for record in self.records.values():
+            if record.state != _ABANDONED:
+                messages.setdefault(id(record.message), record.message)
+        self.records.clear()
+        self._blocks.clear()
+        self._lost.clear()
+        self._resent.clear()
+        self.flight = self.payload = self.lost_payload = 0
+        self.rtt_tsn = None
+        return list(messages.values())
+
+
+def _subtract(ranges: Sequence[Range], others: Sequence[Range]) -> Iterator[Range]:
+    """The parts of `ranges` that are in none of `others`; both sorted and disjoint."""
+    i = 0
+    for first, end in ranges:
+        start = first
+        while i < len(others) and others[i][1] < start:
+            i += 1
+        j = i
+        while j < len(others) and others[j][0] <= end:
+            other_start, other_end = others[j]
+            if other_start > start:
+                yield start, other_start - 1
+            start = other_end + 1
+            j += 1
+        if start <= end:
+            yield start, end

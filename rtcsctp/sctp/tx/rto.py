@@ -1,0 +1,59 @@
+"""How long to wait for an acknowledgement (RFC 9260 section 6.3.1)."""
+
+from __future__ import annotations
+
+from rtcsctp.sctp.config import Config
+
+__all__ = ["RetransmissionTimeout"]
+
+_GRANULARITY = 0.001  # G of rule C3, seconds: rttvar is never taken for zero
+
+
+class RetransmissionTimeout:
+    """Smoothed round-trip time, its variation, and the timeout that follows."""
+
+    __slots__ = ("_config", "_unscaled", "backoffs", "rttvar", "srtt")
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._unscaled = config.rto_initial
+        self.srtt: float | None = None
+        """Smoothed round-trip time, seconds; None before the first measurement."""
+        self.rttvar = 0.0
+        """Its variation, seconds."""
+        self.backoffs = 0
+        """How often the timeout has doubled since the last measurement or acknowledgement."""
+
+    @property
+    def value(self) -> float:
+        """The RTO, seconds, back-off included (rules C6, C7 and E2)."""
+        if not self.backoffs:
+            return self._unscaled
+        doubled: float = self._unscaled * 2.0 ** min(self.backoffs, 32)
+        return min(doubled, max(self._config.backoff_max, self._unscaled))
+
+    def measured(self, rtt: float) -> None:
+        """A round trip that took `rtt` seconds (rules C2 and C3); ends the back-off."""
+        config = self._config
+        if self.srtt is None:
+            self.srtt = rtt
+            self.rttvar = rtt / 2
+        else:
+            self.rttvar += config.rto_beta * (abs(self.srtt - rtt) - self.rttvar)
+            self.srtt += config.rto_alpha * (rtt - self.srtt)
+        wanted = self.srtt + 4 * max(self.rttvar, _GRANULARITY)
+        self._unscaled = min(max(wanted, config.rto_min), config.rto_max)
+        self.backoffs = 0
+
+    def back_off(self) -> None:
+        """A timer expired (rule E2)."""
+        self.backoffs += 1
+
+    def reset_backoff(self) -> None:
+        """The peer acknowledged something new: the path works, so the doubling ends.
+
+        RFC 9260 lets a new *measurement* collapse it; where every packet has been retransmitted
+        none comes for a while (Karn), and a path that lost a few packets in a row would stay at
+        seconds.
+        """
+        self.backoffs = 0

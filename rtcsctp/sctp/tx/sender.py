@@ -1,0 +1,534 @@
+"""The sending half, joined: which chunks may go now, in so many bytes?
+
+`fill` answers that for one packet: first what was lost (RFC 9260 6.1 C), then new chunks as the
+scheduler, the congestion window and the peer's window allow. `handle_sack` and `timed_out` learn
+what became of them; partial reliability (RFC 3758, RFC 7496) decides, where something would be sent
+again, whether it is still worth it (pitfall S26).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rtcsctp.sctp.config import Config
+from rtcsctp.sctp.tx.congestion import CongestionController, Rfc9260
+from rtcsctp.sctp.tx.eviction import Evictable
+from rtcsctp.sctp.tx.forward import Forwarding
+from rtcsctp.sctp.tx.outstanding import AckInfo, Outstanding
+from rtcsctp.sctp.tx.records import Outgoing, Sent, SentState
+from rtcsctp.sctp.tx.rto import RetransmissionTimeout
+from rtcsctp.sctp.tx.send_queue import OutStream, SendQueue
+from rtcsctp.sctp.wire.chunks import (
+    BEGIN,
+    DATA_HEADER_SIZE,
+    END,
+    I_DATA_HEADER_SIZE,
+    IMMEDIATE,
+    UNORDERED,
+    encode_data,
+    encode_i_data,
+)
+from rtcsctp.sctp.wire.packet import COMMON_HEADER_SIZE
+from rtcsctp.sctp.wire.serial import MASK16, MASK32, unwrap32
+
+__all__ = ["Abandoned", "Sender"]
+
+_MAX_OUTSTANDING = 65_535
+"""Chunks in flight: what gap blocks can report, and RFC 9260 6.1's limit of ordered messages."""
+
+Abandoned = tuple[int, int, bool]
+"""Stream, size in bytes, and whether part of the message had been sent."""
+
+
+class Sender:
+    """The sending half of an association."""
+
+    __slots__ = (
+        "_arrivals",
+        "_burst_limit",
+        "_config",
+        "_evictable",
+        "_fast_packet",
+        "_forwarding",
+        "_full_payload",
+        "_header",
+        "_last_sent",
+        "_min_fragment",
+        "_recovery_exit",
+        "_rtt_sent_at",
+        "abandoned_messages",
+        "chunks_sent",
+        "congestion",
+        "fast_retransmits",
+        "interleaved",
+        "messages_sent",
+        "outstanding",
+        "partially_reliable",
+        "peer_window",
+        "pmdcs",
+        "queue",
+        "resent_first",
+        "rto",
+        "suspended",
+        "timeout_retransmits",
+        "user_bytes_sent",
+    )
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self.queue = SendQueue(config.scheduler, config.send_buffer)
+        self.rto = RetransmissionTimeout(config)
+        self._arrivals = 0
+        self._evictable = Evictable()
+        self.abandoned_messages: list[Abandoned] = []
+        """What was given up since the caller last cleared this."""
+        self.chunks_sent = 0
+        self.messages_sent = 0
+        self.user_bytes_sent = 0
+        self.fast_retransmits = 0
+        self.timeout_retransmits = 0
+        self.suspended = False
+        """An association reset is under way: no message may begin (RFC 6525 5.1.4 C2)."""
+        self.establish(0, 0, interleaved=False, partially_reliable=False)
+
+    def establish(
+        self, initial_tsn: int, peer_rwnd: int, *, interleaved: bool, partially_reliable: bool
+    ) -> None:
+        """What the handshake fixed. Messages that were queued before stay queued."""
+        config = self._config
+        self.interleaved = interleaved
+        self.partially_reliable = partially_reliable
+        self._header = I_DATA_HEADER_SIZE if interleaved else DATA_HEADER_SIZE
+        self.pmdcs = config.mtu - COMMON_HEADER_SIZE
+        """Path maximum DATA chunk size, bytes, header included."""
+        self._full_payload = self.pmdcs - self._header
+        self._min_fragment = self._full_payload // 4
+        self.outstanding = Outstanding(initial_tsn)
+        self.congestion: CongestionController = Rfc9260(config, self.pmdcs)
+        self.peer_window = peer_rwnd
+        """a_rwnd as last advertised, bytes."""
+        self._recovery_exit: int | None = None
+        self._fast_packet = False
+        self._burst_limit = self.congestion.cwnd
+        self._rtt_sent_at = 0.0
+        self._last_sent: float | None = None
+        self._forwarding = Forwarding()
+        self.resent_first = False
+        """The lowest outstanding TSN was sent again since the caller last cleared this."""
+
+    def restart(
+        self, initial_tsn: int, peer_rwnd: int, *, interleaved: bool, partially_reliable: bool
+    ) -> None:
+        """The peer lost its state: begin anew, with all that is not acknowledged (pitfall S51)."""
+        self.queue.restart(self.outstanding.forget_all())
+        self.rto = RetransmissionTimeout(self._config)
+        self.suspended = False
+        self.establish(
+            initial_tsn, peer_rwnd, interleaved=interleaved, partially_reliable=partially_reliable
+        )
+
+    # ------------------------------------------------------------------------------ getters
+
+    @property
+    def in_fast_recovery(self) -> bool:
+        """Whether lost chunks were found, and not all that was in flight then is acknowledged."""
+        return self._recovery_exit is not None
+
+    @property
+    def is_drained(self) -> bool:
+        """Whether nothing waits, and nothing is in flight or unacknowledged."""
+        return not self.queue.buffered and not self.outstanding.records
+
+    @property
+    def is_between_messages(self) -> bool:
+        """Whether nothing is outstanding, and no message is half sent."""
+        return not self.outstanding.records and self.queue.next_begun() is None
+
+    @property
+    def probing_window(self) -> bool:
+        """The peer's window is closed and a single chunk tests it (RFC 9260 6.1 A)."""
+        return self.peer_window < self._config.mtu and len(self.outstanding.records) <= 1
+
+    # ----------------------------------------------------------------------------- commands
+
+    def send(
+        self,
+        stream_id: int,
+        data: bytes,
+        ppid: int,
+        unordered: bool,
+        expires: float | None,
+        max_retransmits: int | None,
+        priority: int | None,
+    ) -> None:
+        """Queue a message whose arguments have been judged."""
+        self._arrivals += 1
+        message = Outgoing(
+            stream_id,
+            data,
+            ppid,
+            unordered,
+            expires=expires,
+            max_retransmits=max_retransmits,
+            priority=priority,
+            arrival=self._arrivals,
+        )
+        if priority is not None:
+            self._make_room(priority, len(data))
+            self._evictable.add(priority, message)
+        self.queue.push(message)
+        self.allow_burst(0)
+
+    def _make_room(self, priority: int, size: int) -> None:
+        """Give up less important messages if the buffer is full (RFC 7496)."""
+        while self.partially_reliable and self.queue.buffered + size > self._config.send_buffer:
+            message = self._evictable.take_below(priority)
+            if message is None:
+                return
+            self._abandon(message)
+
+    def allow_burst(self, acked: int) -> None:
+        """An opportunity to send: Max.Burst packets, and what was just acknowledged (6.1 D)."""
+        limit = self.outstanding.flight + acked + self._config.max_burst * self.pmdcs
+        self._burst_limit = max(self._burst_limit, limit) if not acked else limit
+
+    def break_at_last_tsn(self) -> None:
+        """A stream reset is requested: no FORWARD-TSN may reach across it (pitfall S31)."""
+        self._forwarding.break_at(self.outstanding.next_tsn - 1)
+
+    # --------------------------------------------------------------------------- one packet
+
+    def fill(self, room: int, now: float) -> list[bytes]:
+        """DATA chunks for a packet with `room` bytes left; empty if nothing may or can be sent."""
+        chunks: list[bytes] = []
+        full = room == self.pmdcs
+        room = self._fill_lost(chunks, room, now)
+        if self.outstanding.next_lost() is None:
+            self._fill_new(chunks, room, now, untouched=full and not chunks)
+        if chunks:
+            self._fast_packet = False
+            self._last_sent = now
+            self.queue.active.packet_ends()
+        return chunks
+
+    def fill_bulk(self, limit: int, now: float) -> list[bytes]:
+        """At most `limit` chunks that fill a packet each, out of the middle of one large message.
+
+        The same as `fill` would give, but without asking the scheduler again for each: only where
+        the stream cannot change, and no chunk is the last of its message.
+        """
+        queue, outstanding = self.queue, self.outstanding
+        stream = queue.next_stream()
+        if stream is None or outstanding.next_lost() is not None or self.suspended:
+            return []
+        if self.interleaved and len(queue.active) > 1:
+            return []
+        message = stream.queue[0]
+        size, wire_size = self._full_payload, self.pmdcs
+        start = message.offset
+        if not start or message.expires is not None:
+            return []
+        ceiling = min(self.congestion.cwnd, self._burst_limit)
+        count = min(
+            limit,
+            (len(message.data) - start - 1) // size,
+            (ceiling - outstanding.flight + wire_size - 1) // wire_size,
+            (self.peer_window - outstanding.payload) // size,
+            _MAX_OUTSTANDING - len(outstanding.records),
+        )
+        if count <= 0:
+            return []
+        flags = UNORDERED if message.unordered else 0
+        flight = outstanding.flight + count * wire_size
+        tsn, fsn = outstanding.next_tsn, message.next_fsn
+        chunks: list[bytes] = []
+        for i in range(count):
+            record = Sent(tsn + i, message, start + i * size, size, wire_size, flags, fsn + i)
+            outstanding.records[tsn + i] = record
+            if message.chunks is not None:
+                message.chunks.append(record)
+            if i == count - 1 and flight >= ceiling:
+                flags |= IMMEDIATE
+            chunks.append(self._encode(record, flags))
+        outstanding.added(tsn + count, flight, count * size)
+        message.offset = start + count * size
+        message.next_fsn = fsn + count
+        if outstanding.rtt_tsn is None:
+            outstanding.rtt_tsn = tsn
+            self._rtt_sent_at = now
+        queue.took(stream, count * size, finished=False, interleaving=self.interleaved)
+        self.chunks_sent += count
+        self.user_bytes_sent += count * size
+        self._last_sent = now
+        queue.active.packet_ends()
+        return chunks
+
+    def _fill_lost(self, chunks: list[bytes], room: int, now: float) -> int:
+        outstanding = self.outstanding
+        while (record := outstanding.next_lost()) is not None:
+            message = record.message
+            if self._is_expired(message, now):
+                self._abandon(message)
+                continue
+            if record.wire_size > room:
+                break
+            # Fast retransmit: "the sender SHOULD ignore the value of cwnd" for one packet.
+            if not self._fast_packet and outstanding.flight >= self.congestion.cwnd:
+                break
+            outstanding.resend(record)
+            if record.tsn == outstanding.cumulative + 1:
+                self.resent_first = True
+            if record.by_timeout:
+                self.timeout_retransmits += 1
+            else:
+                self.fast_retransmits += 1
+            self.chunks_sent += 1
+            room -= record.wire_size
+            chunks.append(self._encode(record, record.flags))
+        return room
+
+    def _fill_new(self, chunks: list[bytes], room: int, now: float, *, untouched: bool) -> None:
+        outstanding, queue, header = self.outstanding, self.queue, self._header
+        only: OutStream | None = None
+        while (stream := self._next_stream()) is not None:
+            message = stream.queue[0]
+            if message.expires is not None and self._is_expired(message, now):
+                self._abandon(message)
+                continue
+            if not outstanding.flight:
+                self._after_idle(now)
+            limit = min(self.congestion.cwnd, self._burst_limit)
+            if outstanding.flight >= limit or len(outstanding.records) >= _MAX_OUTSTANDING:
+                return
+            if only is not None and only is not stream and not queue.active.switches_within_packet:
+                return
+            remaining = len(message.data) - message.offset
+            size = room - header
+            if remaining <= size:
+                size = remaining
+            elif not untouched and (remaining <= self._full_payload or size < self._min_fragment):
+                return  # it fits the next packet whole, or would leave a crumb here
+            window = self.peer_window - outstanding.payload
+            if size > window and outstanding.payload:
+                return  # sending less than fits would be a silly window
+            wire_size = header + ((size + 3) & ~3)
+            record = self._cut(stream, message, size, wire_size, now)
+            room -= wire_size
+            untouched = False
+            only = stream
+            # The I bit asks for a SACK at once where nothing follows that would call for one
+            # (RFC 9260 6.1, pitfall S16).
+            flags = record.flags
+            if outstanding.flight >= limit or window - size < 1 or not queue.buffered:
+                flags |= IMMEDIATE
+            chunks.append(self._encode(record, flags))
+            if size > window:
+                return  # a window probe is one chunk alone
+
+    def _next_stream(self) -> OutStream | None:
+        return self.queue.next_begun() if self.suspended else self.queue.next_stream()
+
+    def _cut(
+        self, stream: OutStream, message: Outgoing, size: int, wire_size: int, now: float
+    ) -> Sent:
+        flags = UNORDERED if message.unordered else 0
+        offset = message.offset
+        if not offset:
+            flags |= BEGIN
+            if not message.unordered:
+                message.sequence = stream.next_sequence
+                stream.next_sequence += 1
+            elif self.interleaved:
+                message.sequence = stream.next_unordered
+                stream.next_unordered += 1
+            fsn = 0
+            message.next_fsn = 1
+        else:
+            fsn = message.next_fsn
+            message.next_fsn += 1
+        message.offset = end = offset + size
+        finished = end == len(message.data)
+        if finished:
+            flags |= END
+            self.messages_sent += 1
+        outstanding = self.outstanding
+        tsn = outstanding.next_tsn
+        record = Sent(tsn, message, offset, size, wire_size, flags, fsn)
+        outstanding.add(record)
+        if message.chunks is not None:
+            message.chunks.append(record)
+        if outstanding.rtt_tsn is None:
+            outstanding.rtt_tsn = tsn
+            self._rtt_sent_at = now
+        self.queue.took(stream, size, finished=finished, interleaving=self.interleaved)
+        self.chunks_sent += 1
+        self.user_bytes_sent += size
+        return record
+
+    def _encode(self, record: Sent, flags: int) -> bytes:
+        message = record.message
+        payload = message.data
+        if record.size != len(payload):
+            payload = payload[record.offset : record.offset + record.size]
+        if self.interleaved:
+            return encode_i_data(
+                record.tsn & MASK32,
+                flags,
+                message.stream_id,
+                message.sequence & MASK32,
+                record.fsn or message.ppid,
+                payload,
+            )
+        return encode_data(
+            record.tsn & MASK32,
+            flags,
+            message.stream_id,
+            message.sequence & MASK16,
+            message.ppid,
+            payload,
+        )
+
+    def _after_idle(self, now: float) -> None:
+        if self._last_sent is not None:
+            self.congestion.idle(int((now - self._last_sent) / self.rto.value))
+            self._last_sent = now
+
+    # -------------------------------------------------------------------------- what became
+
+    def handle_sack(
+        self, cumulative_tsn: int, a_rwnd: int, blocks: Sequence[tuple[int, int]], now: float
+    ) -> AckInfo | None:
+        """A SACK, in the numbers of the wire; None if it is out of date.
+
+        Raises:
+            RemoteProtocolError: it acknowledges what was never sent; nothing was changed.
+        """
+        outstanding = self.outstanding
+        cumulative = unwrap32(cumulative_tsn, outstanding.cumulative)
+        flight_before = outstanding.flight
+        info = outstanding.handle_sack(cumulative, blocks)
+        if info is not None:
+            self.peer_window = a_rwnd
+            self._learn(info, flight_before, now)
+        return info
+
+    def handle_cumulative(self, cumulative_tsn: int, now: float) -> AckInfo | None:
+        """The cumulative TSN of a SHUTDOWN; see `handle_sack`."""
+        outstanding = self.outstanding
+        flight_before = outstanding.flight
+        info = outstanding.handle_cumulative(unwrap32(cumulative_tsn, outstanding.cumulative))
+        if info is not None:
+            self._learn(info, flight_before, now)
+        return info
+
+    def _learn(self, info: AckInfo, flight_before: int, now: float) -> None:
+        outstanding, congestion = self.outstanding, self.congestion
+        if info.rtt_acked:
+            self.rto.measured(max(0.0, now - self._rtt_sent_at))
+        if self._recovery_exit is not None and outstanding.cumulative >= self._recovery_exit:
+            self._recovery_exit = None  # before looking for new loss (pitfall S6)
+        recovering = self._recovery_exit is not None
+        if info.newly_acked:
+            self.rto.reset_backoff()
+            congestion.acked(
+                info.newly_acked,
+                flight_before=flight_before,
+                cumulative=info.cumulative_moved,
+                recovering=recovering,
+            )
+        missing = outstanding.find_missing(info, recovering=recovering)
+        if missing:
+            if not recovering:
+                congestion.lost()
+                self._recovery_exit = outstanding.next_tsn - 1
+                self._fast_packet = True
+            for record in missing:
+                record.fast_retransmitted = True
+                record.by_timeout = False
+                self._lose(record)
+        if not outstanding.flight:
+            congestion.all_acked()
+        self._forwarding.update(self.outstanding)
+        self.allow_burst(info.newly_acked)
+
+    def timed_out(self) -> None:
+        """T3-rtx expired: everything in flight counts as lost (RFC 9260 6.3.3)."""
+        if not self.probing_window:  # "Zero window probing does not affect the calculation of cwnd"
+            self.congestion.timed_out()
+        self.rto.back_off()
+        self.lose_all()
+        self._forwarding.hurry(self.outstanding)
+
+    def lose_all(self) -> None:
+        """Everything in flight is to be sent again."""
+        self._recovery_exit = None
+        self._fast_packet = False
+        for record in self.outstanding.in_flight():
+            record.by_timeout = True
+            if record.state is SentState.IN_FLIGHT:  # giving up its message may have come first
+                self._lose(record)
+        self._forwarding.update(self.outstanding)
+        self._burst_limit = self.outstanding.flight + self._config.max_burst * self.pmdcs
+
+    def _lose(self, record: Sent) -> None:
+        if record.state is not SentState.IN_FLIGHT:
+            return
+        message = record.message
+        limit = message.max_retransmits
+        if self.partially_reliable and limit is not None and record.transmissions > limit:
+            self._abandon(message)
+        else:
+            self.outstanding.mark_lost(record)
+
+    # ------------------------------------------------------------------ partial reliability
+
+    def _is_expired(self, message: Outgoing, now: float) -> bool:
+        return message.expires is not None and self.partially_reliable and now >= message.expires
+
+    def _abandon(self, message: Outgoing) -> None:
+        """Give a message up: what was sent of it, and what was not (pitfalls S24, S25, S27)."""
+        outstanding = self.outstanding
+        message.abandoned = True
+        chunks = message.chunks or []
+        for record in chunks:
+            if record.tsn > outstanding.cumulative:
+                outstanding.abandon(record)
+        unsent = message.offset < len(message.data)
+        if not unsent:
+            pass
+        elif chunks:
+            flags = END | (UNORDERED if message.unordered else 0)
+            outstanding.add_placeholder(message, flags, message.next_fsn)
+            self.queue.drop_head(self.queue.stream(message.stream_id))
+        else:
+            self.queue.remove(message)
+        self.abandoned_messages.append((message.stream_id, len(message.data), bool(chunks)))
+        self._forwarding.update(self.outstanding)
+
+    def forward_tsn_at(self, now: float) -> float | None:
+        """When the next FORWARD-TSN may be sent, `now` at the earliest; None if none is due."""
+        return self._forwarding.at(now)
+
+    def make_forward_tsn(self, room: int, now: float) -> bytes:
+        """A FORWARD-TSN or I-FORWARD-TSN chunk of at most `room` bytes."""
+        return self._forwarding.make(
+            self.outstanding, interleaved=self.interleaved, room=room, now=now, wait=self.rto.srtt
+        )
+
+    # -------------------------------------------------------------------- association reset
+
+    def reset_association(self, next_tsn: int) -> None:
+        """All TSNs and stream numbers begin anew (RFC 6525 5.2.4, 5.2.7); nothing is in flight."""
+        cwnd = self.congestion
+        window = self.peer_window
+        self.outstanding.forget_all()
+        self.establish(
+            next_tsn,
+            window,
+            interleaved=self.interleaved,
+            partially_reliable=self.partially_reliable,
+        )
+        self.congestion = cwnd
+        self.suspended = False
+        for stream in self.queue.streams():
+            stream.next_sequence = stream.next_unordered = 0

@@ -1,0 +1,66 @@
+"""For tests: a simulated network, cores stepped in virtual time, links in memory, captures.
+
+The map of the package::
+
+    conditions.py   what a direction of a network does to packets: delay, rate, loss, …  (pure)
+    network.py      the seeded network itself, in virtual time                           (pure)
+    stepping.py     any two sans-IO cores over a network, stepped in virtual time        (pure)
+    pair.py         … two SCTP associations                                              (pure)
+    link.py         links for the runtime: simulated, in memory                          (Trio)
+    pcapng.py       capture files for Wireshark, written and read
+
+A test of the runtime over a bad network, which takes no real time and always meets the same luck::
+
+    async def test_transfer(autojump_clock):
+        conditions = Conditions(delay=0.05, jitter=0.01, rate=1_000_000, queue=100_000, loss=0.05)
+        a, b = simulated_links(Network(conditions, seed=1))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(server, b)
+            async with rtcsctp.open_association(a, config) as association:
+                ...
+"""
+
+from __future__ import annotations
+
+from rtcsctp.runtime.link import CapturingLink
+from rtcsctp.testing.conditions import BurstLoss, Conditions
+from rtcsctp.testing.link import (
+    MemoryLink,
+    SimulatedLink,
+    memory_links,
+    simulated_links,
+)
+from rtcsctp.testing.network import Counters, Direction, Fate, Network, TraceEntry
+from rtcsctp.testing.pair import Pair
+from rtcsctp.testing.pcapng import (
+    LINKTYPE_SCTP,
+    Capture,
+    CapturedPacket,
+    CaptureError,
+    read_pcapng_untrusted,
+)
+from rtcsctp.testing.stepping import Core, CorePair, LivelockError
+
+__all__ = [
+    "LINKTYPE_SCTP",
+    "BurstLoss",
+    "Capture",
+    "CaptureError",
+    "CapturedPacket",
+    "CapturingLink",
+    "Conditions",
+    "Core",
+    "CorePair",
+    "Counters",
+    "Direction",
+    "Fate",
+    "LivelockError",
+    "MemoryLink",
+    "Network",
+    "Pair",
+    "SimulatedLink",
+    "TraceEntry",
+    "memory_links",
+    "read_pcapng_untrusted",
+    "simulated_links",
+]

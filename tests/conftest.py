@@ -1,0 +1,21 @@
+"""What all tests share: how Hypothesis looks for counterexamples.
+
+Where `CI` is set, it draws the same examples in every run, so that a run fails because of a change
+and not because of luck. On a developer's machine it draws new ones and remembers those that failed.
+`HYPOTHESIS_PROFILE` chooses another profile by name (`thorough` is for an evening's search).
+"""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import settings
+
+# No deadlines: how long an example takes says more about the machine than about the code.
+settings.register_profile("dev", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True, database=None, print_blob=True)
+settings.register_profile("thorough", deadline=None, max_examples=10_000)
+
+settings.load_profile(
+    os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "dev")
+)

@@ -1,0 +1,1 @@
+"""Tests against SCTP implementations of others. See `usrsctp.py` for the harness."""
