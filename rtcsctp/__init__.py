@@ -14,10 +14,73 @@ The map of the package::
 Imports point downwards only: `cli` may use everything, `runtime` uses `sctp`, `sctp` uses nothing
 but `errors`. What lies in `sctp` is pure: it reads no clock, draws no randomness of its own and
 knows neither Trio nor sockets.
+
+The names below are what programs use: `connect`, `listen` and `open_udp` for SCTP in UDP,
+`open_association` for any other link, and what these give and raise.
 """
 
 from __future__ import annotations
 
-__all__ = ["__version__"]
+from rtcsctp.errors import (
+    AssociationStateError,
+    ConfigError,
+    DecodeError,
+    InvalidStreamError,
+    LocalProtocolError,
+    MessageTooLargeError,
+    ReliabilityError,
+    RemoteProtocolError,
+    RtcsctpError,
+)
+from rtcsctp.runtime.association import Association, open_association
+from rtcsctp.runtime.errors import (
+    AssociationLost,
+    LinkBroken,
+    PeerAborted,
+    PeerUnreachable,
+    ProtocolViolation,
+    RequestRefusedError,
+    StreamReset,
+)
+from rtcsctp.runtime.link import Link
+from rtcsctp.runtime.stream import Stream
+from rtcsctp.runtime.udp import UdpEndpoint, connect, listen, open_udp
+from rtcsctp.sctp.config import Config
+from rtcsctp.sctp.events import CloseReason, Message
+from rtcsctp.sctp.state import State
+from rtcsctp.sctp.statistics import Statistics
+
+__all__ = [
+    "Association",
+    "AssociationLost",
+    "AssociationStateError",
+    "CloseReason",
+    "Config",
+    "ConfigError",
+    "DecodeError",
+    "InvalidStreamError",
+    "Link",
+    "LinkBroken",
+    "LocalProtocolError",
+    "Message",
+    "MessageTooLargeError",
+    "PeerAborted",
+    "PeerUnreachable",
+    "ProtocolViolation",
+    "ReliabilityError",
+    "RemoteProtocolError",
+    "RequestRefusedError",
+    "RtcsctpError",
+    "State",
+    "Statistics",
+    "Stream",
+    "StreamReset",
+    "UdpEndpoint",
+    "__version__",
+    "connect",
+    "listen",
+    "open_association",
+    "open_udp",
+]
 
 __version__ = "0.1.0"

@@ -37,8 +37,9 @@ from rtcsctp.sctp.handlers import data, path, reset, setup, teardown
 from rtcsctp.sctp.outbox import Outbox
 from rtcsctp.sctp.rx.inbox import Inbox
 from rtcsctp.sctp.rx.receiver import Receiver
+from rtcsctp.sctp.snapshot import snapshot
 from rtcsctp.sctp.state import State, Step, next_state
-from rtcsctp.sctp.statistics import Counters, Statistics, snapshot
+from rtcsctp.sctp.statistics import Counters, Drop, Statistics
 from rtcsctp.sctp.tcb import Tcb
 from rtcsctp.sctp.timers import Timer, TimerTable
 from rtcsctp.sctp.tx.sender import Sender
@@ -58,6 +59,8 @@ _TIMER_HANDLERS: dict[Timer, Callable[[Association, float], None]] = {
     Timer.HEARTBEAT: path.handle_heartbeat_timer,
     Timer.RECONFIG: reset.handle_reconfig_timer,
 }
+
+_MAX_COSTLY = 4  # usrsctp puts two RE-CONFIG into a packet; nobody needs more
 
 _ACCEPTS_MESSAGES = frozenset(
     {State.CLOSED, State.COOKIE_WAIT, State.COOKIE_ECHOED, State.ESTABLISHED}
@@ -89,6 +92,7 @@ class Association:
         "_outgoing",
         "config",
         "cookies",
+        "costly_chunks",
         "counters",
         "inbox",
         "incoming",
@@ -152,6 +156,7 @@ class Association:
         self.outbox = Outbox(self.counters)
         self.shutdown_wanted = False
         self.packet_had_data = False
+        self.costly_chunks = 0
         self.messages_abandoned = 0
         self._events: deque[Event] = deque()
         self._closed: Closed | None = None
@@ -215,6 +220,10 @@ class Association:
         """Bytes given to `send` for one stream that have not been sent yet."""
         stream = self.sender.queue.find(stream_id)
         return stream.buffered if stream is not None else 0
+
+    def can_make_room(self, priority: int) -> bool:
+        """Whether `send` with this priority would give up another message if the buffer is full."""
+        return self.sender.can_make_room(priority)
 
     def is_readable(self, stream_id: int) -> bool:
         """Whether `receive` would give a message of this stream."""
@@ -450,7 +459,7 @@ class Association:
         """Packets that arrived together, in order. Nothing in them can make this raise."""
         for packet in batch:
             handle_packet_untrusted(self, packet, now)
-        if self.tcb is not None:
+        if self.tcb is not None and self._closed is None:
             data.after_batch(self, now)
         self._collect()
 
@@ -497,6 +506,18 @@ class Association:
         """Change the state by the table; a step that is not in it is a bug."""
         self.state = next_state(self.state, step)
 
+    def is_one_too_many(self) -> bool:
+        """Count a chunk whose work grows with what is held; a packet has a few of them at most.
+
+        Otherwise a packet of a hundred such chunks would cost a hundred times as much as its sender
+        spends on it.
+        """
+        self.costly_chunks += 1
+        if self.costly_chunks <= _MAX_COSTLY:
+            return False
+        self.counters.drops[Drop.TOO_MANY_CHUNKS] += 1
+        return True
+
     def emit(self, event: Event) -> None:
         """Tell the user."""
         self._events.append(event)
@@ -513,15 +534,16 @@ class Association:
         self.tcb = tcb
         self.sends_zero_checksum = tcb.peer_accepts_zero_checksum
         self._address(tcb)
-        begin = self.sender.restart if restart else self.sender.establish
-        initial = self.sender.outstanding.cumulative + 1
-        if restart or not self.sender.outstanding.records or initial != tcb.local_initial_tsn:
-            begin(
-                tcb.local_initial_tsn,
-                tcb.remote_rwnd,
-                interleaved=tcb.interleaving,
-                partially_reliable=tcb.partial_reliability,
-            )
+        # DATA behind a COOKIE ECHO that was refused, or was for another association of the peer's
+        # (5.2.4 B), has been discarded with it: it begins anew as the new handshake says.
+        sender = self.sender
+        begin = sender.restart if restart or sender.outstanding.records else sender.establish
+        begin(
+            tcb.local_initial_tsn,
+            tcb.remote_rwnd,
+            interleaved=tcb.interleaving,
+            partially_reliable=tcb.partial_reliability,
+        )
         if restart:
             self.inbox.forget_waiting()
         for message in self.sender.queue.drop_streams(tcb.outbound_streams):
@@ -554,12 +576,20 @@ class Association:
 
     def send_alone(self, chunk: bytes) -> None:
         """A chunk that must not be bundled."""
-        self.outbox.send_packet(self.seal(chunk))
+        self.outbox.send_packet(self.seal(chunk), is_answer=False)
 
     def seal(self, body: bytes) -> bytes:
-        """A packet of this association around whole chunks."""
+        """A packet of this association around whole chunks.
+
+        SHUTDOWN ACK always carries a checksum: the peer may have forgotten the association, and
+        with it that zero would do (RFC 9653).
+        """
         assert self._outgoing is not None
-        if self.sends_zero_checksum and body[0] != ChunkType.COOKIE_ECHO:
+        if (
+            self.sends_zero_checksum
+            and body[0] != ChunkType.COOKIE_ECHO
+            and self.state is not State.SHUTDOWN_ACK_SENT
+        ):
             return self._outgoing.seal_unchecked(body)
         return self._outgoing.seal(body)
 

@@ -36,7 +36,7 @@ def make_packets(a: Association, now: float, limit: int) -> list[bytes]:
         return packets
     if a.reconfiguration.waiting:
         reset.progress(a, now)
-    sent_data = False
+    sent_data = gave_up = False
     while len(packets) < limit:
         if not a.outbox.control and a.state in _SENDS_DATA and not a.receiver.policy.owed:
             bulk = a.sender.fill_bulk(limit - len(packets), now)
@@ -63,12 +63,16 @@ def make_packets(a: Association, now: float, limit: int) -> list[bytes]:
             sent_data = sent_data or filled
         if not body:
             if a.sender.abandoned_messages:
-                teardown.progress(a, now)  # giving up may have been all that was left to do
+                gave_up = True
                 a.report_abandoned()
+                teardown.progress(a, now)  # giving up may have been all that was left to do
                 continue
             break
         packets.append(a.seal(body[0] if len(body) == 1 else b"".join(body)))
-    if sent_data:
+    if a.sender.abandoned_messages:
+        gave_up = True
+        teardown.progress(a, now)
+    if sent_data or gave_up or a.sender.waits_for_window:
         data.after_transmission(a, now)
         data.update_forward_tsn_timer(a, now)
     return packets

@@ -41,7 +41,7 @@ def _number(minimum: float, maximum: float | None = None) -> Callable[[Any, Any,
     def check(_config: object, attribute: attrs.Attribute[Any], value: Any) -> None:
         if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:  # noqa: PLR0124
             raise ConfigError(f"{attribute.name} must be a number, not {value!r}")
-        if attribute.type in ("int", int) and not isinstance(value, int):
+        if "float" not in str(attribute.type) and not isinstance(value, int):
             raise ConfigError(f"{attribute.name} must be a whole number, not {value!r}")
         if value < minimum or (maximum is not None and value > maximum):
             limit = (

@@ -39,12 +39,27 @@ _SPECIAL_FIRST = frozenset({ChunkType.INIT, ChunkType.COOKIE_ECHO, ChunkType.SHU
 
 ChunkHandler = Callable[["Association", bytes, int, int, int, float], None]
 
+
+def _if_partially_reliable(handler: ChunkHandler) -> ChunkHandler:
+    """FORWARD-TSN, where we have not offered it: "act as if it does NOT support the FORWARD TSN
+    chunk, returning an ERROR to the peer upon receipt of any" (RFC 3758 3.3.1).
+    """
+
+    def handle(a: Association, packet: bytes, start: int, end: int, flags: int, now: float) -> None:
+        if a.config.partial_reliability:
+            handler(a, packet, start, end, flags, now)
+        else:
+            _skip_unknown(a, packet, ChunkType.FORWARD_TSN, start - chunks.HEADER_SIZE, end)
+
+    return handle
+
+
 _CHUNK_HANDLERS: dict[int, ChunkHandler] = {
     ChunkType.DATA: data.handle_data,
     ChunkType.I_DATA: data.handle_i_data,
     ChunkType.SACK: data.handle_sack,
-    ChunkType.FORWARD_TSN: data.handle_forward_tsn,
-    ChunkType.I_FORWARD_TSN: data.handle_i_forward_tsn,
+    ChunkType.FORWARD_TSN: _if_partially_reliable(data.handle_forward_tsn),
+    ChunkType.I_FORWARD_TSN: _if_partially_reliable(data.handle_i_forward_tsn),
     ChunkType.INIT_ACK: setup.handle_init_ack,
     ChunkType.COOKIE_ACK: setup.handle_cookie_ack,
     ChunkType.HEARTBEAT: path.handle_heartbeat,
@@ -57,6 +72,7 @@ _CHUNK_HANDLERS: dict[int, ChunkHandler] = {
     ChunkType.RE_CONFIG: reset.handle_reconfig,
 }
 _IGNORED = frozenset({ChunkType.PAD, ChunkType.COOKIE_ECHO})
+_SETTING_UP = frozenset({State.COOKIE_WAIT, State.COOKIE_ECHOED})
 
 
 def handle_packet_untrusted(a: Association, packet: bytes, now: float) -> None:
@@ -91,10 +107,10 @@ def _handle_other_untrusted(a: Association, packet: bytes, now: float) -> None:
         counters.drops[Drop.TOO_SHORT] += 1
         return
     source, destination, tag, first = head
-    if destination != a.local_port or (a.remote_port is not None and source != a.remote_port):
+    if destination != a.local_port or not source or a.remote_port not in (None, source):
         counters.drops[Drop.PORTS] += 1
         return
-    if packet[8:12] == ZERO and a.config.zero_checksum and _may_be_unchecked(first):
+    if packet[8:12] == ZERO and _may_be_unchecked(a, first):
         pass  # the lower layer has checked it (RFC 9653)
     elif not has_valid_checksum(packet):
         counters.drops[Drop.CHECKSUM] += 1
@@ -110,9 +126,17 @@ def _handle_other_untrusted(a: Association, packet: bytes, now: float) -> None:
         counters.drops[Drop.MALFORMED] += 1
 
 
-def _may_be_unchecked(first: int) -> bool:
-    """INIT and COOKIE ECHO always carry a checksum (RFC 9653 5.2)."""
-    return first not in (ChunkType.INIT, ChunkType.COOKIE_ECHO)
+def _may_be_unchecked(a: Association, first: int) -> bool:
+    """Whether we told the peer that zero will do as a checksum.
+
+    Nobody was told before there was an association; after its end the peer may still repeat its
+    SHUTDOWN ACK. INIT and COOKIE ECHO always carry one (RFC 9653 5.2).
+    """
+    return (
+        a.config.zero_checksum
+        and (a.state is not State.CLOSED or a.tcb is not None)
+        and first not in (ChunkType.INIT, ChunkType.COOKIE_ECHO)
+    )
 
 
 def _dispatch_untrusted(
@@ -132,7 +156,7 @@ def _dispatch_untrusted(
             return
         position = (end + 3) & ~3
     elif a.state is State.CLOSED or (
-        kind == ChunkType.SHUTDOWN_ACK and a.state in (State.COOKIE_WAIT, State.COOKIE_ECHOED)
+        a.state in _SETTING_UP and any(chunk[0] == ChunkType.SHUTDOWN_ACK for chunk in found)
     ):
         _answer_out_of_the_blue(a, packet, found, source, tag)  # 8.5.1 E
         return
@@ -145,6 +169,7 @@ def _dispatch_untrusted(
 def _handle_chunks_untrusted(a: Association, packet: bytes, position: int, now: float) -> None:
     """The chunks from `position` on, of a packet whose verification tag is right."""
     a.packet_had_data = False
+    a.costly_chunks = 0
     size = len(packet)
     try:
         while position + chunks.HEADER_SIZE <= size:
@@ -165,8 +190,8 @@ def _handle_chunks_untrusted(a: Association, packet: bytes, position: int, now: 
         a.counters.drops[Drop.MALFORMED] += 1
     if a.packet_had_data:
         a.receiver.policy.packet_with_data()
-        if a.state is State.SHUTDOWN_SENT:
-            teardown.answer_data_in_shutdown_sent(a, now)
+    if a.state is State.SHUTDOWN_SENT:
+        teardown.heard_in_shutdown_sent(a, now)
 
 
 def _handle_other_tag(
@@ -194,9 +219,13 @@ def _answer_out_of_the_blue(
 
 
 def _skip_unknown(a: Association, packet: bytes, kind: int, start: int, end: int) -> bool:
-    """Obey the two high bits of an unknown type (RFC 9260 3.2); whether to go on behind it."""
+    """Obey the two high bits of an unknown type (RFC 9260 3.2); whether to go on behind it.
+
+    Before COOKIE ACK nothing is reported: "until the COOKIE ACK chunk is returned, the sender MUST
+    NOT send any other packets" (5.1 C).
+    """
     a.counters.drops[Drop.UNKNOWN_CHUNK] += 1
-    if kind & 0x40:
+    if kind & 0x40 and a.state not in _SETTING_UP:
         chunk = packet[start : min(end, start + _MAX_REPORTED_CHUNK)]
         a.outbox.answer(chunks.encode_tlvs(ChunkType.ERROR, [unrecognized_chunk(chunk)]))
     return bool(kind & 0x80)

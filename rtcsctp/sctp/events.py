@@ -33,15 +33,21 @@ __all__ = [
 
 
 class Message:
-    """A message that arrived whole: stream, bytes, PPID, and whether it was sent unordered."""
+    """A message that arrived whole: stream, bytes, PPID, and whether it was sent unordered.
 
-    __slots__ = ("data", "ppid", "stream_id", "unordered")
+    `charge` is what it takes of the receive window until it is received, in bytes.
+    """
 
-    def __init__(self, stream_id: int, data: bytes, ppid: int, unordered: bool) -> None:
+    __slots__ = ("charge", "data", "ppid", "stream_id", "unordered")
+
+    def __init__(
+        self, stream_id: int, data: bytes, ppid: int, unordered: bool, charge: int = 0
+    ) -> None:
         self.stream_id = stream_id
         self.data = data
         self.ppid = ppid
         self.unordered = unordered
+        self.charge = charge
 
     def __repr__(self) -> str:
         order = "unordered" if self.unordered else "ordered"

@@ -48,9 +48,12 @@ class Outbox:
         if chunk in self.control:
             self.control.remove(chunk)
 
-    def send_packet(self, packet: bytes) -> None:
-        """A packet that is ready: outside the association, or with tags of its own."""
-        if len(self._ready) < _MAX_ANSWERS:
+    def send_packet(self, packet: bytes, *, is_answer: bool = True) -> None:
+        """A packet that is ready: outside the association, or with tags of its own.
+
+        An answer is one that anybody can provoke, who need not be the peer.
+        """
+        if len(self._ready) < _MAX_ANSWERS or not is_answer:
             self._ready.append(packet)
         else:
             self._counters.drops[Drop.TOO_MANY_ANSWERS] += 1

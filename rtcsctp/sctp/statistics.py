@@ -5,17 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from enum import Enum
-from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 import attrs
 
 from rtcsctp.sctp.state import State
 
-if TYPE_CHECKING:
-    from rtcsctp.sctp.association import Association
-
-__all__ = ["Counters", "Drop", "Statistics", "snapshot"]
+__all__ = ["Counters", "Drop", "Statistics"]
 
 
 class Drop(Enum):
@@ -40,6 +35,7 @@ class Drop(Enum):
     NO_ROOM = "receive window full"
     INVALID_STREAM = "stream that does not exist"
     UNKNOWN_CHUNK = "chunk of unknown type"
+    TOO_MANY_CHUNKS = "more FORWARD-TSN or RE-CONFIG in a packet than anybody needs"
     TOO_MANY_ANSWERS = "answers beyond the cap"
 
 
@@ -138,53 +134,3 @@ class Statistics:
     partial_reliability: bool
     reconfiguration: bool
     zero_checksum_sent: bool
-
-
-def snapshot(a: Association) -> Statistics:
-    """Everything that an association has counted and measured."""
-    counters, sender, receiver = a.counters, a.sender, a.receiver
-    outstanding, congestion, tcb = sender.outstanding, sender.congestion, a.tcb
-    return Statistics(
-        state=a.state,
-        cwnd=congestion.cwnd,
-        ssthresh=congestion.ssthresh if congestion.ssthresh < 1 << 40 else None,
-        flight=outstanding.flight,
-        unacknowledged=a.unacknowledged,
-        in_fast_recovery=sender.in_fast_recovery,
-        srtt=sender.rto.srtt,
-        rttvar=sender.rto.rttvar,
-        rto=sender.rto.value,
-        mtu=a.config.mtu,
-        path_errors=a.path.errors,
-        path_is_active=a.path.errors <= a.config.path_max_retransmits,
-        peer_window=max(0, sender.peer_window - outstanding.payload),
-        own_window=receiver.window,
-        buffered_amount=sender.queue.buffered,
-        held=receiver.held,
-        unread_messages=a.inbox.unread,
-        packets_sent=counters.packets_sent,
-        packets_received=counters.packets_received,
-        bytes_sent=counters.bytes_sent,
-        bytes_received=counters.bytes_received,
-        user_bytes_sent=sender.user_bytes_sent,
-        user_bytes_received=counters.user_bytes_received,
-        messages_sent=sender.messages_sent,
-        messages_received=a.inbox.messages,
-        data_chunks_sent=sender.chunks_sent,
-        data_chunks_received=counters.chunks_received,
-        fast_retransmits=sender.fast_retransmits,
-        timeout_retransmits=sender.timeout_retransmits,
-        timeouts=counters.timeouts,
-        messages_abandoned=a.messages_abandoned,
-        duplicates_received=counters.duplicates,
-        sacks_sent=counters.sacks_sent,
-        sacks_received=counters.sacks_received,
-        checksum_errors=counters.drops[Drop.CHECKSUM],
-        drops=MappingProxyType({reason: n for reason, n in counters.drops.items() if n}),
-        outbound_streams=a.outbound_streams,
-        inbound_streams=a.inbound_streams,
-        interleaving=tcb is not None and tcb.interleaving,
-        partial_reliability=tcb is not None and tcb.partial_reliability,
-        reconfiguration=tcb is not None and tcb.reconfiguration,
-        zero_checksum_sent=a.sends_zero_checksum,
-    )

@@ -125,7 +125,7 @@ class Direction:
         # Seeding with text goes through SHA-512 and random() is the one method of which Python
         # promises the same sequence in every version, so nothing else of Random is used below.
         def source(purpose: str) -> Callable[[], float]:
-            return random.Random(f"{seed}/{name}/{purpose}").random  # noqa: S311 (a simulation)
+            return random.Random(f"{seed}/{name}/{purpose}").random
 
         self._random_loss: Final = source("loss")
         self._random_burst: Final = source("burst")

@@ -114,5 +114,5 @@ class Pair(CorePair[Timer, Event]):
 
 
 def _association(config: Config, seed: str) -> Association:
-    rng = random.Random(seed)  # noqa: S311 (repeatable on purpose; this is for tests)
+    rng = random.Random(seed)
     return Association(config, local_port=_PORT, remote_port=_PORT, rng=rng)

@@ -43,6 +43,8 @@ _SENDING = frozenset(
         State.SHUTDOWN_ACK_SENT,
     }
 )
+_HAS_NO_T3 = frozenset({State.CLOSED, State.COOKIE_WAIT, State.COOKIE_ECHOED})
+"""T1-cookie covers the DATA behind COOKIE ECHO."""
 
 
 # ------------------------------------------------------------------------------------ arrival
@@ -135,6 +137,8 @@ def _forward(a: Association, chunk: ForwardTsn) -> None:
         a.counters.drops[Drop.UNEXPECTED] += 1
         return
     a.packet_had_data = True
+    if a.is_one_too_many():
+        return
     if a.receiver.handle_forward_tsn(chunk) is Arrival.TOO_FAR:
         a.counters.drops[Drop.TSN_TOO_FAR] += 1
 
@@ -143,7 +147,9 @@ def after_batch(a: Association, now: float) -> None:
     """Everything that came at once is processed: what became readable, and is a SACK due?"""
     receiver = a.receiver
     if receiver.deferred is not None:
-        reset.finish_deferred(a)
+        reset.finish_deferred(a, now)
+    if a.closed is not None:
+        return
     policy = receiver.policy
     if policy.owed and not policy.now:
         a.timers.start_if_stopped(Timer.SACK_DELAY, now + a.config.sack_delay)
@@ -184,7 +190,7 @@ def apply_acknowledgement(a: Association, info: AckInfo, now: float) -> None:
     if info.rtt_acked:
         a.path.measured_at = now
     # A receiver with a closed window is alive as long as it answers (pitfall S20).
-    if info.newly_acked or info.cumulative_moved or a.sender.probing_window:
+    if info.newly_acked or info.cumulative_moved or a.sender.window_is_closed:
         path.clear_errors(a)
     if not a.sender.outstanding.records:
         a.timers.stop(Timer.T3_RTX)  # R2
@@ -197,14 +203,17 @@ def apply_acknowledgement(a: Association, info: AckInfo, now: float) -> None:
 
 
 def after_transmission(a: Association, now: float) -> None:
-    """DATA or FORWARD-TSN went out: T3-rtx runs while anything is unacknowledged (pitfall S8)."""
+    """Packets were made: T3-rtx runs while anything is unacknowledged (pitfall S8).
+
+    It also measures how long to wait before the peer's closed window is probed.
+    """
     sender = a.sender
-    if a.state is State.COOKIE_ECHOED:
-        return  # T1-cookie covers the DATA behind COOKIE ECHO
+    if a.state in _HAS_NO_T3:
+        return
     if sender.resent_first:
         sender.resent_first = False
         a.timers.start(Timer.T3_RTX, now + sender.rto.value)
-    elif sender.outstanding.records:
+    elif sender.outstanding.records or sender.waits_for_window:
         a.timers.start_if_stopped(Timer.T3_RTX, now + sender.rto.value)
 
 
@@ -213,6 +222,9 @@ def handle_t3(a: Association, now: float) -> None:
     sender = a.sender
     since = a.timers.expire(Timer.T3_RTX, now, sender.rto.value)
     if since is None:
+        return
+    if not sender.outstanding.records:
+        sender.may_probe()
         return
     a.counters.timeouts += 1
     sender.timed_out()

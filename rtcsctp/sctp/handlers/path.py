@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rtcsctp.sctp.events import Closed, CloseReason, HeartbeatAcked
+from rtcsctp.sctp.handlers import reset
 from rtcsctp.sctp.state import State
 from rtcsctp.sctp.timers import Timer
 from rtcsctp.sctp.wire import chunks, tlv
@@ -27,6 +28,8 @@ __all__ = [
 ]
 
 _NONCE_SIZE = 8
+_MAX_PENDING = 32  # nonces remembered
+_AROUND_HEARTBEAT = COMMON_HEADER_SIZE + chunks.HEADER_SIZE  # bytes in its packet
 _ANSWERING = frozenset(
     {
         State.COOKIE_ECHOED,
@@ -40,19 +43,28 @@ _ANSWERING = frozenset(
 class PathMonitor:
     """Errors of the path, and heartbeats that have not come back."""
 
-    __slots__ = ("errors", "failing_since", "measured_at", "pending", "requested")
+    __slots__ = ("awaited", "errors", "failing_since", "measured_at", "pending", "requested")
 
     def __init__(self) -> None:
         self.errors = 0
         """Consecutive errors: the association's counter and the only path's are the same."""
         self.failing_since: float | None = None
+        self.awaited = False
+        """A heartbeat is on its way, and it is no error yet that it was not answered."""
         self.pending: dict[bytes, float] = {}
-        """Nonces on their way, and when each was sent: what comes back is not believed otherwise.
+        """Nonces not answered yet, and when each was sent; what comes back is not believed
+        otherwise. One that comes late tells as much of the path as one in time.
         """
         self.requested: dict[bytes, int | None] = {}
         """Nonces of heartbeats that the user asked for, and the sizes of their packets."""
         self.measured_at = float("-inf")
         """When data last measured a round trip, so that no heartbeat is needed."""
+
+    def forget_heartbeats(self) -> None:
+        """None of those on their way will be answered."""
+        self.awaited = False
+        self.pending.clear()
+        self.requested.clear()
 
 
 def count_error(a: Association, now: float) -> bool:
@@ -63,10 +75,11 @@ def count_error(a: Association, now: float) -> bool:
     path = a.path
     path.errors += 1
     if path.failing_since is None:
-        path.failing_since = now
+        # The first transmission that was not answered was made one timeout ago, and the timer's
+        # handler has doubled that already.
+        path.failing_since = now - a.sender.rto.before_back_off
     if path.errors <= a.config.max_retransmits:
         return False
-    # What is counted began one timeout before the first error.
     elapsed = now - path.failing_since
     a.close(
         Closed(
@@ -106,10 +119,9 @@ def handle_heartbeat_timer(a: Association, now: float) -> None:
     ):
         return
     path = a.path
-    if path.pending:
+    if path.awaited:
         # One RTO after it was sent, an unanswered heartbeat is an error, and the next one follows.
         a.sender.rto.back_off()
-        path.pending.clear()
         path.requested.clear()
         if count_error(a, now):
             return
@@ -129,10 +141,14 @@ def request_heartbeat(a: Association, now: float, packet_size: int | None) -> No
 def _send(
     a: Association, now: float, packet_size: int | None = None, *, requested: bool = False
 ) -> None:
+    path = a.path
     nonce = a.rng.randbytes(_NONCE_SIZE)
-    a.path.pending[nonce] = now
+    if len(path.pending) >= _MAX_PENDING:
+        del path.pending[next(iter(path.pending))]
+    path.pending[nonce] = now
+    path.awaited = True
     if requested:
-        a.path.requested[nonce] = packet_size
+        path.requested[nonce] = packet_size
     chunk = chunks.encode_tlvs(ChunkType.HEARTBEAT, [(Param.HEARTBEAT_INFO, nonce)])
     if packet_size is None:
         a.outbox.queue(chunk)
@@ -145,9 +161,12 @@ def _send(
 def handle_heartbeat(
     a: Association, packet: bytes, start: int, end: int, flags: int, now: float
 ) -> None:
-    """HEARTBEAT: send back what it carries, unchanged (pitfall S55)."""
+    """HEARTBEAT: send back what it carries, unchanged (pitfall S55).
+
+    One that we could not send back in a packet of the path's size is ignored (RFC 9260 6.10).
+    """
     del flags, now
-    if a.state in _ANSWERING:
+    if a.state in _ANSWERING and end - start <= a.config.mtu - _AROUND_HEARTBEAT:
         a.outbox.answer(chunks.encode(ChunkType.HEARTBEAT_ACK, packet[start:end]))
 
 
@@ -158,6 +177,8 @@ def handle_heartbeat_ack(
     del flags
     path = a.path
     for kind, nonce in tlv.parse_untrusted(packet[start:end]):
+        if kind == Param.HEARTBEAT_INFO and reset.confirm(a, nonce):
+            clear_errors(a)
         sent = path.pending.pop(nonce, None) if kind == Param.HEARTBEAT_INFO else None
         if sent is None:
             continue
@@ -166,7 +187,10 @@ def handle_heartbeat_ack(
         path.measured_at = now
         if nonce in path.requested:
             a.emit(HeartbeatAcked(now - sent, path.requested.pop(nonce)))
+        for older in [key for key, at in path.pending.items() if at < sent]:
+            del path.pending[older]
         if not path.pending:
+            path.awaited = False
             start_heartbeats(a, now)
             if not a.config.heartbeat_interval:
                 a.timers.stop(Timer.HEARTBEAT)

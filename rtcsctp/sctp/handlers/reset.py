@@ -6,7 +6,12 @@ been sent: a reset of streams waits until their queues are empty up to the reset
 everything until nothing is outstanding.
 
 A request of the peer is answered once, and the answer kept: a repetition gets the same answer,
-except that "in progress" is looked at again (pitfall S42).
+except that "in progress" is looked at again (pitfall S42). Two are kept, for the chunk that has two
+requests.
+
+What a peer asks us to do by a request of our own (5.2.3, 5.2.6) is answered as performed once it
+is queued: if it were answered by our request alone, two peers that ask each other at once would
+wait for ever, as neither may have two requests outstanding.
 """
 
 from __future__ import annotations
@@ -17,6 +22,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from rtcsctp.errors import RemoteProtocolError
 from rtcsctp.sctp.events import (
     AssociationReset,
     IncomingStreamsReset,
@@ -25,16 +31,18 @@ from rtcsctp.sctp.events import (
     StreamResetFailed,
     StreamsAdded,
 )
-from rtcsctp.sctp.handlers import path
+from rtcsctp.sctp.handlers import path, teardown
 from rtcsctp.sctp.state import State
 from rtcsctp.sctp.statistics import Drop
 from rtcsctp.sctp.timers import Timer
 from rtcsctp.sctp.wire import chunks, tlv
 from rtcsctp.sctp.wire.chunks import ChunkType
+from rtcsctp.sctp.wire.packet import COMMON_HEADER_SIZE
 from rtcsctp.sctp.wire.params import (
     AddStreamsRequest,
     IncomingResetRequest,
     OutgoingResetRequest,
+    Param,
     ReconfigResponse,
     ReconfigResult,
     ResetAssociationRequest,
@@ -50,6 +58,7 @@ __all__ = [
     "RESET_SPACING",
     "Reconfiguration",
     "add_streams",
+    "confirm",
     "finish_deferred",
     "handle_reconfig",
     "handle_reconfig_timer",
@@ -64,8 +73,9 @@ RESET_SPACING = 30.0
 """
 
 _ACTIVE = frozenset({State.ESTABLISHED, State.SHUTDOWN_PENDING, State.SHUTDOWN_RECEIVED})
-_MAX_LISTED = 1000  # stream numbers in one request: they must fit a packet; the rest waits
 _MAX_QUEUED = 64  # operations that a peer can make us queue
+_REQUEST_SIZE = 20  # header of the chunk, and an outgoing reset request without its list
+_NONCE_SIZE = 8
 
 Request = OutgoingResetRequest | IncomingResetRequest | ResetAssociationRequest | AddStreamsRequest
 
@@ -103,13 +113,13 @@ class Reconfiguration:
     """Requests of ours that wait or are outstanding, and the peer's last one."""
 
     __slots__ = (
-        "answer",
-        "answer_kind",
+        "answers",
         "associations_reset_at",
+        "confirmation",
         "current",
-        "deferred_answer",
+        "deferred_number",
         "in_progress",
-        "last_reset",
+        "last_deferred",
         "next_request",
         "peer_next",
         "request",
@@ -128,23 +138,45 @@ class Reconfiguration:
         """`current`, as it was sent."""
         self.in_progress = False
         """The peer is working on our request: its silence is no error (pitfall S43)."""
-        self.answer: ReconfigResponse | None = None
-        """What we answered to the peer's last request."""
-        self.answer_kind: type | None = None
-        self.deferred_answer: int | None = None
-        """Number of the peer's request that waits for TSNs, as on the wire."""
-        self.last_reset: tuple[int, frozenset[int]] | None = None
-        """Last TSN and streams of the peer's last reset that was carried out."""
+        self.answers: dict[int, tuple[type, ReconfigResponse]] = {}
+        """What we answered to the peer's last two requests, by number, with the kind of request."""
+        self.deferred_number: int | None = None
+        """Number of the peer's request that waits for TSNs."""
+        self.last_deferred: tuple[int, frozenset[int]] | None = None
+        """Last TSN and streams of the peer's last reset, if it had to wait: the peer may have asked
+        for it again under a new number."""
         self.associations_reset_at = float("-inf")
         self.suspended_by_peer = False
         """We assign no TSN, because the peer wants to reset the association."""
+        self.confirmation: tuple[bytes, bytes] | None = None
+        """After the peer's reset of the association, until it is known that the peer knows: the
+        nonce that will say so, and the chunks that carry our answer and the nonce."""
 
-    def cancel(self) -> list[tuple[int, ...]]:
-        """Forget everything (a restart); the streams whose reset will not happen."""
+    def record(self, number: int, kind: type, answer: ReconfigResponse) -> None:
+        """Remember what a request was answered."""
+        self.answers[number] = (kind, answer)
+        for old in [n for n in self.answers if n < self.peer_next - 2]:
+            del self.answers[old]
+
+    def cancel(self, reason: str) -> list[StreamResetFailed | ReconfigFailed]:
+        """Forget everything (a restart); what to tell the user of what will not happen."""
         operations = [self.current, *self.waiting]
         self.waiting.clear()
         self.current = self.request = None
-        return [op.streams for op in operations if isinstance(op, _ResetOutgoing)]
+        return [_failure(operation, reason) for operation in operations if operation is not None]
+
+
+def _failure(operation: _Operation, reason: str) -> StreamResetFailed | ReconfigFailed:
+    """What the user is told when an operation fails."""
+    match operation:
+        case _ResetOutgoing():
+            return StreamResetFailed(operation.streams, reason)
+        case _ResetIncoming():
+            return ReconfigFailed("reset of the peer's streams", reason)
+        case _ResetAssociation():
+            return ReconfigFailed("association reset", reason)
+        case _AddStreams():
+            return ReconfigFailed("more streams", reason)
 
 
 # ----------------------------------------------------------------------------------- commands
@@ -153,29 +185,57 @@ class Reconfiguration:
 def reset_streams(a: Association, streams: Sequence[int], now: float) -> None:
     """Reset streams that we send on (5.1.2), after what is queued on them now; () is all."""
     reconfiguration = a.reconfiguration
+    pending = [
+        op
+        for op in (reconfiguration.current, *reconfiguration.waiting)
+        if isinstance(op, _ResetOutgoing)
+    ]
+    if any(op.everything for op in pending):
+        return  # under way: asking for it again changes nothing
     if streams:
-        pending = _pending_streams(reconfiguration)
-        new = [s for s in dict.fromkeys(streams) if s not in pending]
-        for stream_id in new:
-            a.sender.queue.put_barrier(a.sender.queue.stream(stream_id))
-        if new:
-            reconfiguration.waiting.append(_ResetOutgoing(tuple(new)))
+        known = {s for op in pending for s in op.streams}
+        new = [s for s in dict.fromkeys(streams) if s not in known]
+        if not new:
+            return
+        operation = _ResetOutgoing(tuple(new))
     else:
-        for stream in a.sender.queue.streams():
-            a.sender.queue.put_barrier(stream)
-        reconfiguration.waiting.append(_ResetOutgoing((), everything=True))
+        operation = _ResetOutgoing((), everything=True)
+    _put_barriers(a, operation)
+    reconfiguration.waiting.append(operation)
     progress(a, now)
 
 
-def _pending_streams(reconfiguration: Reconfiguration) -> set[int]:
-    """Streams with a reset under way: asking for it again changes nothing."""
-    operations = [reconfiguration.current, *reconfiguration.waiting]
-    return {s for op in operations if isinstance(op, _ResetOutgoing) for s in op.streams}
+def _put_barriers(a: Association, operation: _ResetOutgoing) -> None:
+    """What is queued from now on, on the streams that will be reset, waits for the answer (A1)."""
+    queue = a.sender.queue
+    if operation.everything:
+        queue.put_barriers()
+    for stream_id in operation.streams:
+        queue.put_barrier(queue.stream(stream_id))
+
+
+def _lift_barriers(a: Association, operation: _ResetOutgoing, *, from_zero: bool) -> None:
+    """A reset was answered; what waited for it goes on, unless another reset comes first."""
+    queue = a.sender.queue
+    if operation.everything:
+        queue.lift_barriers(from_zero=from_zero)
+    for stream_id in operation.streams:
+        queue.lift_barrier(queue.stream(stream_id), from_zero=from_zero)
+    for other in a.reconfiguration.waiting:
+        if isinstance(other, _ResetOutgoing):
+            _put_barriers(a, other)
+
+
+def _max_listed(a: Association) -> int:
+    """Stream numbers that fit a request."""
+    return (a.config.mtu - COMMON_HEADER_SIZE - _REQUEST_SIZE) // 2 - 1
 
 
 def request_peer_reset(a: Association, streams: Sequence[int], now: float) -> None:
     """Ask the peer to reset streams that it sends on (5.1.3); () is all."""
-    a.reconfiguration.waiting.append(_ResetIncoming(tuple(dict.fromkeys(streams))))
+    wanted, limit = tuple(dict.fromkeys(streams)), _max_listed(a)
+    for i in range(0, max(1, len(wanted)), limit):
+        a.reconfiguration.waiting.append(_ResetIncoming(wanted[i : i + limit]))
     progress(a, now)
 
 
@@ -203,6 +263,8 @@ def progress(a: Association, now: float) -> None:
     reconfiguration = a.reconfiguration
     if reconfiguration.current is not None or not reconfiguration.waiting or a.state not in _ACTIVE:
         return
+    if reconfiguration.suspended_by_peer or reconfiguration.confirmation is not None:
+        return  # the peer resets the association: first this, then ours
     operation = _next_operation(a)
     if operation is None:
         return
@@ -263,9 +325,7 @@ def _take_drained(a: Association, operation: _ResetOutgoing) -> _ResetOutgoing |
         waiting.remove(operation)
         return operation
     resets = [op for op in waiting if isinstance(op, _ResetOutgoing) and op.answers is None]
-    ready = [s for op in resets if not op.everything for s in op.streams if drained(s)][
-        :_MAX_LISTED
-    ]
+    ready = [s for op in resets for s in op.streams if drained(s)][: _max_listed(a)]
     if not ready:
         return None
     taken = set(ready)
@@ -279,11 +339,6 @@ def _take_drained(a: Association, operation: _ResetOutgoing) -> _ResetOutgoing |
 
 def _request_reset(a: Association, operation: _ResetOutgoing, number: int) -> OutgoingResetRequest:
     reconfiguration, sender = a.reconfiguration, a.sender
-    for stream_id in operation.streams:
-        sender.queue.put_barrier(sender.queue.stream(stream_id))
-    if operation.everything:
-        for stream in sender.queue.streams():
-            sender.queue.put_barrier(stream)
     sender.break_at_last_tsn()
     answers = operation.answers
     if answers is None:
@@ -304,13 +359,19 @@ def handle_reconfig_timer(a: Association, now: float) -> None:
     reconfiguration = a.reconfiguration
     if a.timers.expire(Timer.RECONFIG, now, a.sender.rto.value) is None:
         return
-    if reconfiguration.request is None or a.state not in _ACTIVE:
+    if a.state not in _ACTIVE:
         return
-    if not reconfiguration.in_progress:
+    is_ours = reconfiguration.request is not None
+    if not is_ours and reconfiguration.confirmation is None:
+        return
+    if not (is_ours and reconfiguration.in_progress):
         a.sender.rto.back_off()
         if path.count_error(a, now):
             return
-    _send_request(a, now)
+    if is_ours:
+        _send_request(a, now)
+    else:
+        _ask_for_confirmation(a, now)
 
 
 # --------------------------------------------------------------------------------- RE-CONFIG
@@ -324,6 +385,11 @@ def handle_reconfig(
     if a.tcb is None or not a.tcb.reconfiguration or a.state not in (*_ACTIVE, State.SHUTDOWN_SENT):
         a.counters.drops[Drop.UNEXPECTED] += 1
         return
+    if a.is_one_too_many():
+        return
+    finish_deferred(a, now)  # a repetition may come in one batch with what the reset waited for
+    if a.closed is not None:
+        return
     answers: list[Tlv] = []
     for kind, value in tlv.parse_untrusted(packet[start:end])[:2]:
         param = decode_reconfig_untrusted(kind, value)
@@ -334,13 +400,14 @@ def handle_reconfig(
             continue
         if isinstance(param, OutgoingResetRequest):
             _acknowledged_by_request(a, param)
-        answer = _answer(a, param, now)
-        if answer is not None:
-            answers.append(answer.encode())
-            # "a selective acknowledgment (SACK) chunk SHOULD be sent back" (5.2.1)
-            a.receiver.policy.immediately()
+        answers.append(_answer(a, param, now).encode())
+        # "a selective acknowledgment (SACK) chunk SHOULD be sent back" (5.2.1)
+        a.receiver.policy.immediately()
     if answers:
-        a.outbox.answer(chunks.encode_tlvs(ChunkType.RE_CONFIG, answers))
+        chunk = chunks.encode_tlvs(ChunkType.RE_CONFIG, answers)
+        if a.reconfiguration.confirmation is not None:
+            chunk = a.reconfiguration.confirmation[1]
+        a.outbox.answer(chunk)
     progress(a, now)
 
 
@@ -376,8 +443,7 @@ def _handle_response(a: Association, response: ReconfigResponse, now: float) -> 
 def _performed(a: Association, operation: _Operation, response: ReconfigResponse) -> None:
     match operation:
         case _ResetOutgoing():
-            for stream_id in _streams_of(a, operation):
-                a.sender.queue.lift_barrier(a.sender.queue.stream(stream_id), from_zero=True)
+            _lift_barriers(a, operation, from_zero=True)
             a.emit(OutgoingStreamsReset(operation.streams))
         case _ResetAssociation():
             if response.sender_next_tsn is None or response.receiver_next_tsn is None:
@@ -399,24 +465,11 @@ def _refused(a: Association, operation: _Operation, result: int) -> None:
         reason = ReconfigResult(result).name.replace("_", " ").lower()
     except ValueError:
         reason = f"result {result}"
-    match operation:
-        case _ResetOutgoing():
-            for stream_id in _streams_of(a, operation):
-                a.sender.queue.lift_barrier(a.sender.queue.stream(stream_id), from_zero=False)
-            a.emit(StreamResetFailed(operation.streams, reason))
-        case _ResetIncoming():
-            a.emit(ReconfigFailed("reset of the peer's streams", reason))
-        case _ResetAssociation():
-            a.sender.suspended = False
-            a.emit(ReconfigFailed("association reset", reason))
-        case _AddStreams():
-            a.emit(ReconfigFailed("more streams", reason))
-
-
-def _streams_of(a: Association, operation: _ResetOutgoing) -> Sequence[int]:
-    if not operation.everything:
-        return operation.streams
-    return [stream.stream_id for stream in a.sender.queue.streams()]
+    if isinstance(operation, _ResetOutgoing):
+        _lift_barriers(a, operation, from_zero=False)
+    elif isinstance(operation, _ResetAssociation):
+        a.sender.suspended = False
+    a.emit(_failure(operation, reason))
 
 
 def _more_streams(a: Association, outbound: int = 0, inbound: int = 0) -> None:
@@ -433,17 +486,15 @@ def _more_streams(a: Association, outbound: int = 0, inbound: int = 0) -> None:
 # ---------------------------------------------------------------------- requests of the peer
 
 
-def _answer(a: Association, request: Request, now: float) -> ReconfigResponse | None:
-    """Judge the number of a request, carry it out if it is new, and give the answer.
-
-    None where another request of ours will be the answer.
-    """
+def _answer(a: Association, request: Request, now: float) -> ReconfigResponse:
+    """Judge the number of a request, carry it out if it is new, and give the answer."""
     reconfiguration = a.reconfiguration
     number = unwrap32(request.request_number, reconfiguration.peer_next)
-    if number == reconfiguration.peer_next - 1 and reconfiguration.answer is not None:
-        same = type(request) is reconfiguration.answer_kind
-        if not same or reconfiguration.answer.result != ReconfigResult.IN_PROGRESS:
-            return reconfiguration.answer  # a repetition: "the same RE-CONFIG chunk" (5.2.1)
+    recorded = reconfiguration.answers.get(number)
+    if recorded is not None:
+        kind, answer = recorded
+        if type(request) is not kind or answer.result != ReconfigResult.IN_PROGRESS:
+            return answer  # a repetition: "the same RE-CONFIG chunk" (5.2.1)
     elif number != reconfiguration.peer_next:
         return ReconfigResponse(request.request_number, ReconfigResult.BAD_SEQUENCE_NUMBER)
     else:
@@ -451,56 +502,61 @@ def _answer(a: Association, request: Request, now: float) -> ReconfigResponse | 
     result: ReconfigResult | ReconfigResponse
     match request:
         case OutgoingResetRequest():
-            result = _peer_resets(a, request)
+            result = _peer_resets(a, request, number)
         case IncomingResetRequest():
             result = _peer_wants_reset(a, request)
         case ResetAssociationRequest():
-            result = _peer_resets_association(a, request)
+            result = _peer_resets_association(a, request, now)
         case AddStreamsRequest(outgoing=True):
             result = _peer_adds(a, request)
         case AddStreamsRequest():
             result = _peer_wants_more(a, request)
-    del now
     if not isinstance(result, ReconfigResponse):
         result = ReconfigResponse(request.request_number, result)
-    reconfiguration.answer = result
-    reconfiguration.answer_kind = type(request)
+    reconfiguration.record(number, type(request), result)
     return result
 
 
-def _peer_resets(a: Association, request: OutgoingResetRequest) -> ReconfigResult:
+def _peer_resets(a: Association, request: OutgoingResetRequest, number: int) -> ReconfigResult:
+    """The peer resets streams that it sends on (5.2.2)."""
     reconfiguration, receiver = a.reconfiguration, a.receiver
     if any(s >= receiver.stream_count for s in request.streams):
         return ReconfigResult.WRONG_SSN
     last_tsn = unwrap32(request.last_tsn, receiver.tsns.cumulative)
     key = (last_tsn, frozenset(request.streams))
-    if reconfiguration.last_reset == key:
+    if reconfiguration.last_deferred == key:
         return ReconfigResult.PERFORMED  # the same one under a new number, after "in progress"
     deferred = receiver.deferred
     if deferred is not None and deferred.last_tsn != last_tsn:
         return ReconfigResult.IN_PROGRESS_ALREADY
     streams = frozenset(request.streams) or None
     if not receiver.reset_streams(last_tsn, streams):
-        reconfiguration.deferred_answer = request.request_number
+        reconfiguration.deferred_number = number
         return ReconfigResult.IN_PROGRESS
-    reconfiguration.last_reset = key
+    reconfiguration.last_deferred = None
     a.emit(IncomingStreamsReset(request.streams, receiver.unread_at_reset))
     return ReconfigResult.PERFORMED
 
 
-def finish_deferred(a: Association) -> None:
+def finish_deferred(a: Association, now: float) -> None:
     """Carry out a reset that waited for TSNs, and answer it without being asked again."""
     receiver, reconfiguration = a.receiver, a.reconfiguration
     deferred = receiver.deferred
-    if deferred is None or not receiver.finish_deferred_reset():
+    if deferred is None:
+        return
+    try:
+        if not receiver.finish_deferred_reset():
+            return
+    except RemoteProtocolError as error:  # by a chunk that was deferred
+        teardown.abort_for_violation(a, str(error), now)
         return
     streams = tuple(sorted(deferred.streams or ()))
-    reconfiguration.last_reset = (deferred.last_tsn, frozenset(streams))
+    reconfiguration.last_deferred = (deferred.last_tsn, frozenset(streams))
     a.emit(IncomingStreamsReset(streams, receiver.unread_at_reset))
-    number, reconfiguration.deferred_answer = reconfiguration.deferred_answer, None
+    number, reconfiguration.deferred_number = reconfiguration.deferred_number, None
     if number is not None:
-        answer = ReconfigResponse(number, ReconfigResult.PERFORMED)
-        reconfiguration.answer = answer
+        answer = ReconfigResponse(number & MASK32, ReconfigResult.PERFORMED)
+        reconfiguration.record(number, OutgoingResetRequest, answer)
         a.outbox.answer(chunks.encode_tlvs(ChunkType.RE_CONFIG, [answer.encode()]))
 
 
@@ -515,28 +571,33 @@ def _peer_wants_reset(a: Association, request: IncomingResetRequest) -> Reconfig
         wanted = set(request.streams)
         if current.everything or (wanted and wanted <= set(current.streams)):
             return ReconfigResult.NOTHING_TO_DO  # ours "completely overlaps" it
-    number = request.request_number
-    under_way = [current, *reconfiguration.waiting]
-    if any(isinstance(op, _ResetOutgoing) and op.answers == number for op in under_way):
-        return ReconfigResult.IN_PROGRESS
-    if len(reconfiguration.waiting) >= _MAX_QUEUED or len(request.streams) > _MAX_LISTED:
+    if len(reconfiguration.waiting) >= _MAX_QUEUED or len(request.streams) > _max_listed(a):
         return ReconfigResult.DENIED
-    for stream_id in request.streams:
-        a.sender.queue.put_barrier(a.sender.queue.stream(stream_id))
-    reconfiguration.waiting.append(
-        _ResetOutgoing(request.streams, everything=not request.streams, answers=number)
+    operation = _ResetOutgoing(
+        request.streams, everything=not request.streams, answers=request.request_number
     )
-    return ReconfigResult.IN_PROGRESS
+    _put_barriers(a, operation)
+    reconfiguration.waiting.append(operation)
+    return ReconfigResult.PERFORMED
 
 
 def _peer_resets_association(
-    a: Association, request: ResetAssociationRequest
+    a: Association, request: ResetAssociationRequest, now: float
 ) -> ReconfigResult | ReconfigResponse:
-    """5.2.4, once what we sent is acknowledged: nothing reliable is dropped for it."""
+    """5.2.4, once what we sent is acknowledged: nothing reliable is dropped for it.
+
+    Before the peer knows our answer, it would take the new stream numbers for old ones, and drop
+    what bears them. So new data waits for the proof that it knows: the acknowledgement of a
+    HEARTBEAT that travels in one packet with the answer.
+    """
     sender, receiver, reconfiguration = a.sender, a.receiver, a.reconfiguration
-    if reconfiguration.current is not None or receiver.deferred is not None:
+    if isinstance(reconfiguration.current, _ResetAssociation):
         return ReconfigResult.IN_PROGRESS_ALREADY
-    if not sender.is_between_messages:
+    if (
+        reconfiguration.current is not None
+        or receiver.deferred is not None
+        or not sender.is_between_messages
+    ):
         sender.suspended = reconfiguration.suspended_by_peer = True
         return ReconfigResult.IN_PROGRESS
     reconfiguration.suspended_by_peer = False
@@ -544,8 +605,41 @@ def _peer_resets_association(
     theirs = (receiver.tsns.cumulative + 1 + (1 << 31)) & MASK32  # G1
     receiver.reset_association(theirs)
     sender.reset_association(ours)
+    sender.suspended = True
     a.emit(AssociationReset())
-    return ReconfigResponse(request.request_number, ReconfigResult.PERFORMED, ours, theirs)
+    answer = ReconfigResponse(request.request_number, ReconfigResult.PERFORMED, ours, theirs)
+    nonce = a.rng.randbytes(_NONCE_SIZE)
+    proof = chunks.encode_tlvs(ChunkType.RE_CONFIG, [answer.encode()])
+    proof += chunks.encode_tlvs(ChunkType.HEARTBEAT, [(Param.HEARTBEAT_INFO, nonce)])
+    reconfiguration.confirmation = (nonce, proof)
+    a.timers.start(Timer.RECONFIG, now + sender.rto.value)
+    return answer
+
+
+def _ask_for_confirmation(a: Association, now: float) -> None:
+    """Send the answer to an association reset again, and the HEARTBEAT that proves its arrival."""
+    confirmation = a.reconfiguration.confirmation
+    assert confirmation is not None
+    if a.state is State.SHUTDOWN_RECEIVED:
+        _confirmed(a)  # the peer answers no HEARTBEAT any more, and has had time to ask again
+        return
+    a.outbox.queue(confirmation[1])
+    a.timers.start(Timer.RECONFIG, now + a.sender.rto.value)
+
+
+def confirm(a: Association, nonce: bytes) -> bool:
+    """A HEARTBEAT ACK came; whether it proves that the peer has our answer."""
+    confirmation = a.reconfiguration.confirmation
+    if confirmation is None or confirmation[0] != nonce:
+        return False
+    _confirmed(a)
+    return True
+
+
+def _confirmed(a: Association) -> None:
+    a.reconfiguration.confirmation = None
+    a.timers.stop(Timer.RECONFIG)
+    a.sender.suspended = False
 
 
 def _peer_adds(a: Association, request: AddStreamsRequest) -> ReconfigResult:

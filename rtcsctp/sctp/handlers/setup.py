@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from rtcsctp.sctp.cookie import Cookie, CookieFault
-from rtcsctp.sctp.events import Closed, CloseReason, Connected, Restarted, StreamResetFailed
+from rtcsctp.sctp.events import Closed, CloseReason, Connected, Restarted
 from rtcsctp.sctp.handlers import path, teardown
 from rtcsctp.sctp.state import State, Step
 from rtcsctp.sctp.statistics import Drop
@@ -21,7 +21,7 @@ from rtcsctp.sctp.tcb import Tcb, features_of_untrusted, make_init, negotiate
 from rtcsctp.sctp.timers import Timer
 from rtcsctp.sctp.wire import causes, chunks, tlv
 from rtcsctp.sctp.wire.chunks import ChunkType, Init
-from rtcsctp.sctp.wire.packet import build
+from rtcsctp.sctp.wire.packet import COMMON_HEADER_SIZE, build
 from rtcsctp.sctp.wire.params import Param, must_report, must_stop
 from rtcsctp.sctp.wire.tlv import Tlv
 
@@ -102,7 +102,8 @@ def _send_init(a: Association, now: float) -> None:
     setup.rtt_from = now if setup.attempts == 1 else None
     init = make_init(a.config, setup.local_tag, setup.initial_tsn)
     assert a.remote_port is not None
-    a.outbox.send_packet(build(a.local_port, a.remote_port, 0, init.encode(ChunkType.INIT)))
+    packet = build(a.local_port, a.remote_port, 0, init.encode(ChunkType.INIT))
+    a.outbox.send_packet(packet, is_answer=False)
     a.timers.start(Timer.T1_INIT, now + a.sender.rto.value)
 
 
@@ -159,7 +160,7 @@ def handle_init(
         body = chunks.encode_tlvs(ChunkType.ABORT, [fault])
         a.outbox.send_packet(build(a.local_port, source_port, init.initiate_tag, body))
         return
-    init, unknown = _skip_unknown_params(init)
+    init, unknown = _skip_unknown_params(a, init)
     outbound = a.config.outbound_streams
     if a.state in (State.COOKIE_WAIT, State.COOKIE_ECHOED):
         # Both connect at once: answer with "the same parameters it sent in its original INIT".
@@ -192,15 +193,16 @@ def _judge_init(init: Init) -> Tlv | None:
     return None
 
 
-def _skip_unknown_params(init: Init) -> tuple[Init, list[Tlv]]:
+def _skip_unknown_params(a: Association, init: Init) -> tuple[Init, list[Tlv]]:
     """What is to be processed of an INIT or INIT ACK, and what to report of it, within a limit.
 
-    An unknown parameter may say that nothing behind it is to be processed (RFC 9260 3.2.1).
+    An unknown parameter may say that nothing behind it is to be processed (RFC 9260 3.2.1). So is
+    Forward-TSN-Supported where partial reliability is switched off (RFC 3758 3.3.2).
     """
     report: list[Tlv] = []
     room = _REPORT_LIMIT
     for i, (kind, value) in enumerate(init.params):
-        if kind in _KNOWN_PARAMS:
+        if kind in _KNOWN_PARAMS and (kind != Param.FORWARD_TSN or a.config.partial_reliability):
             continue
         if must_report(kind) and len(value) + 8 <= room:
             report.append((kind, value))
@@ -245,7 +247,7 @@ def handle_init_ack(
         text = "an INIT ACK that is impossible"
         a.close(Closed(CloseReason.PROTOCOL_VIOLATION, text, now - setup.started))
         return
-    answer, unknown = _skip_unknown_params(answer)
+    answer, unknown = _skip_unknown_params(a, answer)
     tcb = negotiate(
         a.config, setup.local_tag, setup.initial_tsn, answer, features_of_untrusted(answer)
     )
@@ -259,7 +261,10 @@ def handle_init_ack(
     setup.attempts = 0
     if unknown:
         cause = causes.unrecognized_parameters(tlv.encode_all(unknown))
-        a.outbox.queue(chunks.encode_tlvs(ChunkType.ERROR, [cause]))
+        report = chunks.encode_tlvs(ChunkType.ERROR, [cause])
+        # It goes with the cookie, or "not before the COOKIE ACK chunk has been received" (3.2.2).
+        if COMMON_HEADER_SIZE + len(setup.cookie_echo) + len(report) <= a.config.mtu:
+            a.outbox.queue(report)
     _send_cookie_echo(a, now)
 
 
@@ -324,14 +329,14 @@ def handle_cookie_echo(a: Association, data: bytes, tag: int, source_port: int, 
             a.setup.local_tag = found.tcb.local_tag
             a.setup.initial_tsn = found.tcb.local_initial_tsn
             a.adopt(found.tcb)
-            _established(a, now)
+            _established(a, now, Step.COOKIE_ECHO)
         case CookieCase.RESTART:
             return _restart(a, found.tcb, now)
         case CookieCase.COLLISION:
             _collide(a, found.tcb, now)
         case CookieCase.DUPLICATE:
             if a.state is State.COOKIE_ECHOED:
-                _established(a, now)
+                _established(a, now, Step.COOKIE_ECHO)
         case CookieCase.LATE | CookieCase.UNKNOWN:
             a.counters.drops[Drop.BAD_COOKIE] += 1
             return False
@@ -339,14 +344,14 @@ def handle_cookie_echo(a: Association, data: bytes, tag: int, source_port: int, 
     return True
 
 
-def _established(a: Association, now: float) -> None:
+def _established(a: Association, now: float, step: Step) -> None:
     setup = a.setup
     for timer in (Timer.T1_INIT, Timer.T1_COOKIE):
         a.timers.stop(timer)
     if setup.cookie_echo is not None:
         a.outbox.unqueue(setup.cookie_echo)
         setup.cookie_echo = None
-    a.step(Step.COOKIE_ECHO if a.state is not State.COOKIE_ECHOED else Step.COOKIE_ACK)
+    a.step(step)
     a.sender.rto.reset_backoff()
     path.clear_errors(a)
     if a.sender.outstanding.records:
@@ -359,7 +364,7 @@ def _collide(a: Association, tcb: Tcb, now: float) -> None:
     """Case B: the peer's INIT came after it had answered ours; its new tag counts."""
     if a.state in (State.COOKIE_WAIT, State.COOKIE_ECHOED):
         a.adopt(tcb)
-        _established(a, now)
+        _established(a, now, Step.COOKIE_ECHO)
     elif a.tcb is not None:
         a.change_remote_tag(tcb.remote_tag)
 
@@ -374,14 +379,14 @@ def _restart(a: Association, tcb: Tcb, now: float) -> bool:
     a.timers.clear()
     a.outbox.control.clear()
     a.shutdown_wanted = False
-    for streams in a.reconfiguration.cancel():
-        a.emit(StreamResetFailed(streams, "the peer restarted"))
+    for event in a.reconfiguration.cancel("the peer restarted"):
+        a.emit(event)
     a.setup.local_tag = tcb.local_tag
     a.setup.initial_tsn = tcb.local_initial_tsn
     a.setup.tie_tags = (0, 0)
     a.adopt(tcb, restart=True)
     path.clear_errors(a)
-    a.path.pending.clear()
+    a.path.forget_heartbeats()
     a.step(Step.RESTART)
     path.start_heartbeats(a, now)
     a.emit(Restarted())
@@ -403,7 +408,7 @@ def handle_cookie_ack(
         return
     if a.setup.rtt_from is not None:
         a.sender.rto.measured(now - a.setup.rtt_from)
-    _established(a, now)
+    _established(a, now, Step.COOKIE_ACK)
 
 
 def handle_stale_cookie(a: Association, now: float) -> None:

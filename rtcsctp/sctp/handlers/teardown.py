@@ -23,7 +23,6 @@ __all__ = [
     "abort",
     "abort_for_violation",
     "abort_with",
-    "answer_data_in_shutdown_sent",
     "handle_abort",
     "handle_error",
     "handle_shutdown",
@@ -31,12 +30,17 @@ __all__ = [
     "handle_shutdown_complete",
     "handle_t2",
     "handle_t5",
+    "heard_in_shutdown_sent",
     "progress",
     "shutdown",
 ]
 
 ABORT_T_BIT = 1
 """The T bit of ABORT and SHUTDOWN COMPLETE: the verification tag is the sender's, reflected."""
+
+
+_SHUTDOWN_GUARD = 5
+"""T5-shutdown-guard, in units of RTO.Max: "the RECOMMENDED value" of RFC 9260 9.2."""
 
 
 def _has_right_tag(a: Association, packet: bytes, flags: int) -> bool:
@@ -58,12 +62,12 @@ def progress(a: Association, now: float) -> None:
     """Take the step that waited for everything we sent to be acknowledged."""
     if a.state is State.SHUTDOWN_PENDING and a.sender.is_drained:
         a.step(Step.DRAINED)
-        a.path.pending.clear()
+        a.path.forget_heartbeats()
         a.timers.stop(Timer.HEARTBEAT)
         a.shutdown_wanted = True
         a.timers.start(Timer.T2_SHUTDOWN, now + a.sender.rto.value)
-        # RFC 9260 9.2 recommends five times RTO.Max for the guard.
-        a.timers.start_if_stopped(Timer.T5_SHUTDOWN_GUARD, now + 5 * a.config.rto_max)
+        guard = _SHUTDOWN_GUARD * a.config.rto_max
+        a.timers.start_if_stopped(Timer.T5_SHUTDOWN_GUARD, now + guard)
     elif a.state is State.SHUTDOWN_RECEIVED and a.sender.is_drained:
         a.step(Step.DRAINED)
         _send_shutdown_ack(a, now)
@@ -78,6 +82,7 @@ def handle_shutdown(
     if a.state in (State.COOKIE_WAIT, State.COOKIE_ECHOED, State.CLOSED):
         a.counters.drops[Drop.UNEXPECTED] += 1
         return
+    is_repeated = a.state is State.SHUTDOWN_ACK_SENT
     try:
         info = a.sender.handle_cumulative(cumulative_tsn, now)
     except RemoteProtocolError:
@@ -88,7 +93,7 @@ def handle_shutdown(
     if a.state is State.SHUTDOWN_SENT:
         a.step(Step.SHUTDOWN_CHUNK)  # both shut down at once
         _send_shutdown_ack(a, now)
-    elif a.state is State.SHUTDOWN_ACK_SENT:
+    elif is_repeated:
         _send_shutdown_ack(a, now)
     elif a.state in (State.ESTABLISHED, State.SHUTDOWN_PENDING):
         a.step(Step.SHUTDOWN_CHUNK)
@@ -127,8 +132,16 @@ def handle_shutdown_complete(
     a.close(Closed(CloseReason.SHUTDOWN, "", now - a.setup.started), step=Step.SHUTDOWN_COMPLETE)
 
 
-def answer_data_in_shutdown_sent(a: Association, now: float) -> None:
-    """DATA came although we sent SHUTDOWN: say at once how far it came (9.2, pitfall S57)."""
+def heard_in_shutdown_sent(a: Association, now: float) -> None:
+    """A packet came although we sent SHUTDOWN: the peer lives, and may have data to send.
+
+    "The reception of any packet from its peer ... SHOULD clear the endpoint's retransmission count"
+    (9.2). DATA is answered at once with how far it came (pitfall S57); only that restarts
+    T2-shutdown, so that a peer's heartbeats cannot put off the repetition of a lost SHUTDOWN.
+    """
+    path.clear_errors(a)
+    if not a.packet_had_data:
+        return
     a.shutdown_wanted = True
     a.timers.start(Timer.T2_SHUTDOWN, now + a.sender.rto.value)
     tsns = a.receiver.tsns
@@ -155,8 +168,10 @@ def handle_t2(a: Association, now: float) -> None:
 def handle_t5(a: Association, now: float) -> None:
     """T5-shutdown-guard: a peer that keeps sending cannot keep us for ever."""
     if a.timers.expire(Timer.T5_SHUTDOWN_GUARD, now, 1.0) is not None:
-        cause = causes.user_initiated_abort(b"shutdown took too long")
-        _abort(a, [cause], Closed(CloseReason.UNREACHABLE, "shutdown took too long", _age(a, now)))
+        elapsed = _SHUTDOWN_GUARD * a.config.rto_max
+        text = f"the shutdown was not over in {elapsed:.1f} s"
+        cause = causes.user_initiated_abort(text.encode())
+        _abort(a, [cause], Closed(CloseReason.UNREACHABLE, text, elapsed))
 
 
 # -------------------------------------------------------------------------------------- ABORT
@@ -204,7 +219,11 @@ def handle_abort(
         a.counters.drops[Drop.VERIFICATION_TAG] += 1
         return
     text = causes.describe_untrusted(tlv.parse_untrusted(packet[start:end]))
-    a.close(Closed(CloseReason.ABORTED_BY_PEER, text, _age(a, now)))
+    reason = CloseReason.ABORTED_BY_PEER
+    if a.state is State.SHUTDOWN_ACK_SENT and flags & ABORT_T_BIT and start == end:
+        # The peer knows nothing of us any more: it has closed, and its SHUTDOWN COMPLETE is lost.
+        reason = CloseReason.SHUTDOWN
+    a.close(Closed(reason, text, _age(a, now)))
 
 
 # -------------------------------------------------------------------------------------- ERROR

@@ -18,18 +18,25 @@ __all__ = ["InStream", "Inbox"]
 
 
 class InStream:
-    """One stream that the peer sends on."""
+    """One stream that the peer sends on.
 
-    __slots__ = ("charges", "next_sequence", "ready", "unordered_near", "waiting")
+    A peer may name each of 65,535 streams, so one that holds nothing is small: some 200 bytes.
+    """
+
+    __slots__ = ("next_sequence", "ready", "waiting")
 
     def __init__(self) -> None:
         self.next_sequence = 0
         """The SSN or MID that is next in order, as a growing integer."""
-        self.unordered_near = 0
-        """An unordered MID seen lately, to unwrap others by."""
         self.waiting: dict[int, Whole] = {}
-        self.ready: deque[Message] = deque()
-        self.charges: deque[int] = deque()
+        self.ready: deque[Message] | tuple[()] = ()
+        """What the user may take; a deque only while there is something."""
+
+    def add(self, message: Message) -> None:
+        """One more message for the user."""
+        if not isinstance(self.ready, deque):
+            self.ready = deque()
+        self.ready.append(message)
 
 
 class Inbox:
@@ -63,8 +70,7 @@ class Inbox:
             stream.next_sequence += 1
         if not stream.ready:
             self._readable.append(chunk.stream_id)
-        stream.ready.append(Message(chunk.stream_id, chunk.payload, chunk.ppid, unordered))
-        stream.charges.append(charge)
+        stream.add(Message(chunk.stream_id, chunk.payload, chunk.ppid, unordered, charge))
         self.held += charge
         self.unread += 1
         self.messages += 1
@@ -98,18 +104,22 @@ class Inbox:
         stream.next_sequence = sequence + 1
         self._release(stream)
 
-    def reset(self, stream_id: int | None) -> None:
-        """Sequence numbers of a stream (None: of all) begin at 0 again."""
-        if stream_id is None:
-            streams = list(self._streams.values())
-        else:
-            found = self._streams.get(stream_id)
-            streams = [found] if found is not None else []
-        for stream in streams:
+    def reset(self, stream_ids: Iterable[int] | None) -> None:
+        """Sequence numbers of these streams (None: of all) begin at 0 again.
+
+        A stream that holds nothing is forgotten, so that the next reset need not look at it.
+        """
+        streams = self._streams
+        for stream_id in list(streams if stream_ids is None else stream_ids):
+            stream = streams.get(stream_id)
+            if stream is None:
+                continue
             for held in sorted(stream.waiting):
                 self._ready(stream, stream.waiting.pop(held))
-            stream.next_sequence = 0
-            stream.unordered_near = 0
+            if stream.ready:
+                stream.next_sequence = 0
+            else:
+                del streams[stream_id]
 
     def forget_waiting(self) -> None:
         """Drop what waits for messages that will never come; what is readable stays (a restart)."""
@@ -117,22 +127,19 @@ class Inbox:
             self.held -= sum(whole.charge for whole in stream.waiting.values())
             stream.waiting.clear()
             stream.next_sequence = 0
-            stream.unordered_near = 0
 
     def take(self, stream_id: int, limit: int) -> list[Message]:
         """At most `limit` readable messages of a stream, which the user owns from now on."""
         stream = self._streams.get(stream_id)
         if stream is None or not stream.ready:
             return []
-        ready, charges = stream.ready, stream.charges
-        if len(ready) <= limit:
+        ready = stream.ready
+        if len(ready) <= limit or not isinstance(ready, deque):
             taken = list(ready)
-            self.held -= sum(charges)
-            ready.clear()
-            charges.clear()
+            stream.ready = ()
         else:
             taken = [ready.popleft() for _ in range(limit)]
-            self.held -= sum([charges.popleft() for _ in range(limit)])
+        self.held -= sum([message.charge for message in taken])
         self.unread -= len(taken)
         return taken
 
@@ -155,8 +162,7 @@ class Inbox:
     def _ready(self, stream: InStream, whole: Whole) -> None:
         if not stream.ready:
             self._readable.append(whole.stream_id)
-        stream.ready.append(Message(whole.stream_id, whole.data, whole.ppid, whole.unordered))
-        stream.charges.append(whole.charge)
+        stream.add(Message(whole.stream_id, whole.data, whole.ppid, whole.unordered, whole.charge))
         self.unread += 1
         self.messages += 1
 

@@ -10,18 +10,26 @@ Any order of arrival works, and costs the same: a run joins another by moving th
 
 from __future__ import annotations
 
+import heapq
 from collections import deque
+from collections.abc import Container
 from typing import Protocol
 
 from rtcsctp.errors import RemoteProtocolError
 from rtcsctp.sctp.wire.chunks import BEGIN, END, UNORDERED, Data
+from rtcsctp.sctp.wire.serial import unwrap32
 
 __all__ = ["FRAGMENT_OVERHEAD", "DataReassembly", "IDataReassembly", "Reassembly", "Whole"]
 
 FRAGMENT_OVERHEAD = 64
-"""Bytes charged against the window for each chunk or message held, beside its payload: about what
-Python spends on keeping it, so that a flood of tiny chunks cannot take more memory than the
-window."""
+"""Bytes charged against the window for each chunk or message held, beside its payload.
+
+Without it a flood of tiny chunks would be bounded only by its payload. It is not all that Python
+spends on keeping one, which is some 200 bytes for a message and 500 for a lone fragment: a peer
+that sends nothing but one-byte fragments can have us hold eight times the window. Charging all of
+it would make the window lie to honest peers, who count payload only, and have their packets
+refused.
+"""
 
 
 _BOTH_ENDS = BEGIN | END
@@ -49,6 +57,10 @@ class Reassembly(Protocol):
     held: int
     """Bytes held in incomplete messages, overhead included."""
 
+    @property
+    def is_single(self) -> bool:
+        """Whether all that is held, if anything is, belongs to one message."""
+
     def add(self, chunk: Data) -> Whole | None:
         """Take a fragment; give the message that it completes.
 
@@ -59,8 +71,8 @@ class Reassembly(Protocol):
     def forward(self, tsn: int, skipped: list[tuple[int, bool, int]]) -> None:
         """Drop incomplete messages that the peer has given up."""
 
-    def drop_stream(self, stream_id: int | None, last_tsn: int) -> None:
-        """Drop incomplete messages of a stream (None: all) that was reset after `last_tsn`."""
+    def drop_streams(self, stream_ids: Container[int] | None, last_tsn: int) -> None:
+        """Drop incomplete messages of streams (None: all) that were reset after `last_tsn`."""
 
 
 class _Run:
@@ -83,7 +95,7 @@ class _Run:
         self.stream_id = chunk.stream_id
         self.sequence = sequence
         self.ppid = chunk.ppid
-        self.parts = deque((chunk.payload,))
+        self.parts: list[bytes] | deque[bytes] = [chunk.payload]
         self.size = len(chunk.payload)
         self.has_begin = bool(chunk.flags & BEGIN)
         self.has_end = bool(chunk.flags & END)
@@ -93,16 +105,27 @@ _UNORDERED_SEQUENCE = -1
 """In place of the SSN of an unordered message, which means nothing (RFC 9260 6.6)."""
 
 
+def _skipped(named: dict[int, int], run: _Run) -> int:
+    """The largest SSN that was skipped on the stream of `run`."""
+    return named.get(run.stream_id, _UNORDERED_SEQUENCE)
+
+
 class DataReassembly:
     """For DATA: by runs of TSNs."""
 
-    __slots__ = ("_by_end", "_by_start", "_limit", "held")
+    __slots__ = ("_by_end", "_by_start", "_limit", "_starts", "held")
 
     def __init__(self, max_message_size: int) -> None:
+        self._starts: list[int] = []  # heap of keys of `_by_start`, past and present
         self._by_start: dict[int, _Run] = {}
         self._by_end: dict[int, _Run] = {}
         self._limit = max_message_size
         self.held = 0
+
+    @property
+    def is_single(self) -> bool:
+        """See `Reassembly.is_single`."""
+        return len(self._by_start) <= 1
 
     def add(self, chunk: Data) -> Whole | None:
         """See `Reassembly.add`."""
@@ -124,7 +147,8 @@ class DataReassembly:
             run.end = tsn
             run.has_end = bool(flags & END)
         else:
-            run = self._by_start[tsn] = _Run(chunk, sequence)
+            run = _Run(chunk, sequence)
+            self._remember(run)
         right = None if flags & END else self._by_start.get(tsn + 1)
         if right is not None and _same(right, stream_id, sequence) and not right.has_begin:
             del self._by_end[right.end], self._by_start[right.start], self._by_start[run.start]
@@ -143,34 +167,50 @@ class DataReassembly:
         data = b"".join(run.parts)
         return Whole(stream_id, bool(flags & UNORDERED), chunk.sequence, run.ppid, data, charge)
 
-    def forward(self, tsn: int, skipped: list[tuple[int, bool, int]]) -> None:  # noqa: ARG002
+    def forward(self, tsn: int, skipped: list[tuple[int, bool, int]]) -> None:
         """See `Reassembly.forward`: a run that misses something at or below the new TSN is lost.
 
         A run above it is alive, also where it belongs to a stream that is listed (pitfall S34), and
-        so is one that has everything from its beginning up to it.
+        so is one that has everything from its beginning up to it, unless its own SSN is skipped.
+        One without its beginning that starts right behind the new TSN misses that TSN.
         """
-        self._drop(
-            [
-                run
-                for run in self._by_start.values()
-                if run.start <= tsn and not (run.has_begin and run.end >= tsn)
-            ]
-        )
+        named = {stream_id: ssn for stream_id, _, ssn in skipped}
+        starts = self._starts
+        alive: list[int] = []
+        while starts and starts[0] <= tsn + 1:
+            run = self._by_start.get(heapq.heappop(starts))
+            if run is None:
+                continue  # complete, joined to another, or dropped long since
+            if (
+                run.end < tsn
+                or not run.has_begin
+                or (run.start <= tsn and _UNORDERED_SEQUENCE < run.sequence <= _skipped(named, run))
+            ):
+                self._drop(run)
+            else:
+                alive.append(run.start)
+        for start in dict.fromkeys(alive):
+            heapq.heappush(starts, start)
 
-    def drop_stream(self, stream_id: int | None, last_tsn: int) -> None:
-        """See `Reassembly.drop_stream`."""
-        self._drop(
-            [
-                run
-                for run in self._by_start.values()
-                if run.start <= last_tsn and stream_id in (None, run.stream_id)
-            ]
-        )
+    def drop_streams(self, stream_ids: Container[int] | None, last_tsn: int) -> None:
+        """See `Reassembly.drop_streams`."""
+        for run in list(self._by_start.values()):
+            if run.start <= last_tsn and (stream_ids is None or run.stream_id in stream_ids):
+                self._drop(run)
 
-    def _drop(self, runs: list[_Run]) -> None:
-        for run in runs:
-            del self._by_start[run.start], self._by_end[run.end]
-            self.held -= run.size + FRAGMENT_OVERHEAD * len(run.parts)
+    def _remember(self, run: _Run) -> None:
+        """A run begins; the heap is cleared of outdated starts whenever it has doubled."""
+        self._by_start[run.start] = run
+        starts = self._starts
+        if len(starts) > 64 and len(starts) > 2 * len(self._by_start):
+            starts[:] = self._by_start
+            heapq.heapify(starts)
+        else:
+            heapq.heappush(starts, run.start)
+
+    def _drop(self, run: _Run) -> None:
+        del self._by_start[run.start], self._by_end[run.end]
+        self.held -= run.size + FRAGMENT_OVERHEAD * len(run.parts)
 
 
 def _same(run: _Run, stream_id: int, sequence: int) -> bool:
@@ -185,6 +225,8 @@ def _join(left: _Run, right: _Run) -> _Run:
         left.end, left.has_end = right.end, right.has_end
         left.size += right.size
         return left
+    if not isinstance(right.parts, deque):
+        right.parts = deque(right.parts)
     right.parts.extendleft(reversed(left.parts))
     right.start, right.has_begin = left.start, left.has_begin
     right.ppid = left.ppid
@@ -215,6 +257,12 @@ class IDataReassembly:
         self._limit = max_message_size
         self.held = 0
 
+    @property
+    def is_single(self) -> bool:
+        """See `Reassembly.is_single`."""
+        partial = self._partial
+        return not partial or (len(partial) == 1 and len(next(iter(partial.values()))) == 1)
+
     def add(self, chunk: Data) -> Whole | None:
         """See `Reassembly.add`."""
         flags, payload = chunk.flags, chunk.payload
@@ -227,6 +275,8 @@ class IDataReassembly:
         if partial is None:
             partial = messages[mid] = _Partial()
         fsn = chunk.fsn
+        if not fsn and not flags & BEGIN:
+            raise RemoteProtocolError(f"message {mid} of stream {stream_id} has no beginning")
         if fsn in partial.fragments:
             return None  # the same fragment under a new TSN (pitfall S35): we have it
         if flags & BEGIN:
@@ -258,19 +308,24 @@ class IDataReassembly:
         """See `Reassembly.forward`: what is named, and what is below it, is lost.
 
         `skipped` has the keys as this object was given them: MIDs unwrapped where they are ordered.
+        Unordered ones may lie anywhere (pitfall S35), so they are compared where they are named.
         """
         for stream_id, unordered, mid in skipped:
             messages = self._partial.get((stream_id, unordered), {})
-            # Only one message of a stream is under way at a time (RFC 8260 2.2.2), and MIDs grow.
-            lost = [m for m in messages if m <= mid]
+            lost = [m for m in messages if (unwrap32(m, mid) if unordered else m) <= mid]
             for m in lost:
                 self._forget((stream_id, unordered), m)
 
-    def drop_stream(self, stream_id: int | None, last_tsn: int) -> None:  # noqa: ARG002
-        """See `Reassembly.drop_stream`."""
-        for key in [key for key in self._partial if stream_id in (None, key[0])]:
-            for mid in list(self._partial[key]):
-                self._forget(key, mid)
+    def drop_streams(
+        self,
+        stream_ids: Container[int] | None,
+        last_tsn: int,  # noqa: ARG002
+    ) -> None:
+        """See `Reassembly.drop_streams`."""
+        for key in list(self._partial):
+            if stream_ids is None or key[0] in stream_ids:
+                for mid in list(self._partial[key]):
+                    self._forget(key, mid)
 
     def _forget(self, key: tuple[int, bool], mid: int) -> None:
         messages = self._partial[key]

@@ -5,7 +5,8 @@ The order of the questions asked of a chunk is that of RFC 9260 section 6.2; the
 with an overhead per chunk; above the window only what unblocks something is taken (pitfall S19):
 
 - a TSN below the highest one, which fills a gap;
-- the next TSN, if the user has nothing to read, so only this chunk can give him something.
+- the next TSN, while the user has nothing to read, so that only more can give him something; and
+  anything, if a single message is incomplete then: so do messages arrive that exceed the window.
 
 Both end at a hard limit of the window and two messages of the largest size.
 """
@@ -130,10 +131,15 @@ class Receiver:
         """What to advertise as a_rwnd now, bytes.
 
         A window smaller than a packet (or half the buffer, if that is less) is advertised as
-        closed: silly-window avoidance, RFC 1122 section 4.2.3.3.
+        closed: silly-window avoidance, RFC 1122 section 4.2.3.3. Where the user has nothing to
+        read because a single message is incomplete, half the buffer is opened again.
         """
-        free = self._config.rwnd - self.held
-        return free if free >= min(self._config.mtu, self._config.rwnd // 2) else 0
+        rwnd, held = self._rwnd, self.held
+        smallest = min(self._config.mtu, rwnd // 2)
+        free = rwnd - held
+        if free < smallest and self._needs_more:
+            free = min(rwnd // 2, self._hard_limit - held)
+        return free if free >= smallest else 0
 
     def should_update_window(self) -> bool:
         """Whether the window has opened so far since the last SACK that the peer must be told.
@@ -151,9 +157,18 @@ class Receiver:
             return True
         if held >= self._hard_limit:
             return False
-        return tsn < self.tsns.highest or (
-            tsn == self.tsns.cumulative + 1 and not self.inbox.unread
-        )
+        if tsn < self.tsns.highest or self._needs_more:
+            return True
+        return tsn == self.tsns.cumulative + 1 and not self.inbox.unread
+
+    @property
+    def _needs_more(self) -> bool:
+        """Whether nothing but more data can give the user something to read.
+
+        No TSN is missing, and one message is incomplete. Of several, the window stays closed, and
+        the sender's probes finish one: more room would only let more of all of them in.
+        """
+        return not self.inbox.unread and not self.tsns.has_gap and self._reassembly.is_single
 
     # ----------------------------------------------------------------------------- arrivals
 
@@ -212,11 +227,7 @@ class Receiver:
     def _deliver(self, chunk: Data) -> None:
         inbox, flags = self.inbox, chunk.flags
         stream = inbox.stream(chunk.stream_id)
-        if flags & UNORDERED:
-            if self._interleaved:
-                chunk.sequence = unwrap32(chunk.sequence, stream.unordered_near)
-                stream.unordered_near = chunk.sequence
-        else:
+        if not flags & UNORDERED:
             unwrap = unwrap32 if self._interleaved else unwrap16
             chunk.sequence = unwrap(chunk.sequence, stream.next_sequence)
             if chunk.sequence < stream.next_sequence:
@@ -251,24 +262,32 @@ class Receiver:
         deferred = self.deferred
         now: list[tuple[int, bool, int]] = []
         for entry in chunk.skipped:
+            if entry[0] >= self.stream_count:
+                continue
             if deferred is not None and tsn > deferred.last_tsn and deferred.concerns(entry[0]):
                 deferred.forwards.append((tsn, entry))
-            elif entry[0] < self.stream_count:
+            else:
                 now.append(entry)
         self._skip(tsn, now)
         return Arrival.ACCEPTED
 
     def _skip(self, tsn: int, skipped: list[tuple[int, bool, int]]) -> None:
         unwrap = unwrap32 if self._interleaved else unwrap16
-        unwrapped: list[tuple[int, bool, int]] = []
+        # Each entry costs a look at all that waits on its stream, so a stream that is named a
+        # thousand times is looked at once (pitfall S33).
+        largest: dict[tuple[int, bool], int] = {}
         for stream_id, unordered, sequence in skipped:
-            stream = self.inbox.stream(stream_id)
-            near = stream.unordered_near if unordered else stream.next_sequence
-            unwrapped.append((stream_id, unordered, unwrap(sequence, near)))
-        self._reassembly.forward(tsn, unwrapped)
-        for stream_id, unordered, sequence in unwrapped:
+            key = (stream_id, unordered)
+            if unordered:
+                near = largest.get(key, sequence)
+            else:
+                near = self.inbox.stream(stream_id).next_sequence
+            number = unwrap(sequence, near)
+            largest[key] = max(number, largest.get(key, number))
+        self._reassembly.forward(tsn, [(*key, number) for key, number in largest.items()])
+        for (stream_id, unordered), number in largest.items():
             if not unordered:
-                self.inbox.skip(stream_id, sequence)
+                self.inbox.skip(stream_id, number)
 
     # ------------------------------------------------------------------------------- resets
 
@@ -298,14 +317,13 @@ class Receiver:
         return True
 
     def _reset(self, streams: frozenset[int] | None, last_tsn: int) -> None:
-        for stream_id in (None,) if streams is None else sorted(streams):
-            self._reassembly.drop_stream(stream_id, last_tsn)
-            self.inbox.reset(stream_id)
+        self._reassembly.drop_streams(streams, last_tsn)
+        self.inbox.reset(streams)
         self.unread_at_reset = self.inbox.unread_of(streams)
 
     def reset_association(self, next_tsn: int) -> None:
         """Everything begins anew at `next_tsn`, all streams at 0 (RFC 6525 5.2.4 G4, 5.2.7 H5)."""
-        self._reassembly.drop_stream(None, self.tsns.highest)
+        self._reassembly.drop_streams(None, self.tsns.highest)
         self.inbox.reset(None)
         self.deferred = None
         self.tsns = ReceivedTsns(next_tsn - 1)

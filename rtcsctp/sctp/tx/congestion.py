@@ -70,11 +70,12 @@ class Rfc9260:
         self.partial_bytes_acked += size
         if self.partial_bytes_acked < self.cwnd:
             return
-        if fully_used:
-            if cumulative and not recovering:
-                self.partial_bytes_acked -= self.cwnd
-                self.cwnd += self._pmdcs
+        if fully_used and cumulative and not recovering:
+            self.partial_bytes_acked -= self.cwnd
+            self.cwnd += self._pmdcs
         else:
+            # Also where it is used but may not grow: what adds up in a long recovery would let it
+            # grow by several packets in one round trip behind it ("MUST NOT", 7.2.2).
             self.partial_bytes_acked = self.cwnd
 
     def lost(self) -> None:

@@ -33,18 +33,14 @@ class Evictable:
             self._limit = max(_SMALL, 2 * len(heap))
         heapq.heappush(heap, (-priority, -message.arrival, message))
 
-    def take_below(self, priority: int) -> Outgoing | None:
+    def find_below(self, priority: int) -> Outgoing | None:
         """The least important message that still waits, if it is less important than `priority`."""
         heap = self._heap
         while heap:
             lowest, _, message = heap[0]
-            if not _is_pending(message):
-                heapq.heappop(heap)
-            elif -lowest > priority:
-                heapq.heappop(heap)
-                return message
-            else:
-                return None
+            if _is_pending(message):
+                return message if -lowest > priority else None
+            heapq.heappop(heap)
         return None
 
 

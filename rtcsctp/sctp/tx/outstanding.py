@@ -183,8 +183,7 @@ class Outstanding:
 
         Raises:
             RemoteProtocolError: it acknowledges what was never sent, or a block is inverted.
-            Nothing
-                has been changed then.
+                Nothing has been changed then.
         """
         if cumulative < self.cumulative:
             return None
@@ -263,12 +262,16 @@ class Outstanding:
         self._blocks = blocks
 
     def _renege(self, record: Sent) -> None:
-        """The receiver dropped what it had acknowledged: one miss indication (6.2.1 D iii)."""
+        """The receiver dropped what it had acknowledged (6.2.1 D iii).
+
+        While it was acknowledged, no SACK reported it missing: the count begins with this one, if
+        that acknowledges something new. A SACK that is cut to a packet may leave out blocks, too.
+        """
         record.state = _IN_FLIGHT
         self.flight += record.wire_size
         self.payload += record.size
-        record.miss_key = max(record.tsn, self._misses.second - 1)
-        if not record.fast_retransmitted:
+        record.miss_key = max(record.tsn, self._misses.first)
+        if not record.fast_retransmitted and not _counts_from_itself(record):
             heapq.heappush(self._resent, (record.miss_key, record.tsn))
 
     # --------------------------------------------------------------------------------- loss
@@ -293,7 +296,7 @@ class Outstanding:
         found: list[Sent] = []
         for tsn in range(max(before, self.cumulative + 1), misses.third):
             record = self.records.get(tsn)
-            if record is not None and record.state is _IN_FLIGHT and record.transmissions == 1:
+            if record is not None and record.state is _IN_FLIGHT and _counts_from_itself(record):
                 found.append(record)
         resent = self._resent
         while resent and resent[0][0] < misses.third:
@@ -339,6 +342,11 @@ class Outstanding:
         self.flight = self.payload = self.lost_payload = 0
         self.rtt_tsn = None
         return list(messages.values())
+
+
+def _counts_from_itself(record: Sent) -> bool:
+    """Whether all that is above a chunk tells of it: it was sent once, and not reneged on."""
+    return record.transmissions == 1 and record.miss_key == record.tsn
 
 
 def _subtract(ranges: Sequence[Range], others: Sequence[Range]) -> Iterator[Range]:

@@ -27,10 +27,17 @@ class RetransmissionTimeout:
     @property
     def value(self) -> float:
         """The RTO, seconds, back-off included (rules C6, C7 and E2)."""
-        if not self.backoffs:
-            return self._unscaled
-        doubled: float = self._unscaled * 2.0 ** min(self.backoffs, 32)
-        return min(doubled, max(self._config.backoff_max, self._unscaled))
+        return self._doubled(self.backoffs) if self.backoffs else self._unscaled
+
+    @property
+    def before_back_off(self) -> float:
+        """The RTO before the last back-off, seconds: what ran while a timer expired."""
+        return self._doubled(max(self.backoffs - 1, 0))
+
+    def _doubled(self, times: int) -> float:
+        cap = min(self._config.backoff_max, self._config.rto_max)
+        doubled: float = self._unscaled * 2.0 ** min(times, 32)
+        return min(doubled, max(cap, self._unscaled))
 
     def measured(self, rtt: float) -> None:
         """A round trip that took `rtt` seconds (rules C2 and C3); ends the back-off."""

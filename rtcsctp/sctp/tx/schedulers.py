@@ -83,6 +83,10 @@ class Scheduler:
         if key != self._streams[stream.stream_id][0]:
             self._push(stream, key)
 
+    def drained(self, stream: Schedulable, size: int) -> None:  # noqa: ARG002
+        """A stream sent `size` bytes, and has nothing more to send."""
+        self.deactivate(stream)
+
     def changed(self, stream: Schedulable) -> None:
         """The user changed the priority or weight of a stream."""
         if stream.stream_id in self._streams:
@@ -158,10 +162,21 @@ class _FairCapacity(Scheduler):
     def served(self, stream: Schedulable, size: int, *, turn_ends: bool) -> None:
         """See `Scheduler.served`; a stream that is alone spends its time, but need not queue."""
         if len(self._streams) == 1:
-            self._now = stream.virtual_time
-            stream.virtual_time += self._cost(stream, size)
+            self._spend(stream, size)
         else:
             super().served(stream, size, turn_ends=turn_ends)
+
+    def drained(self, stream: Schedulable, size: int) -> None:
+        """See `Scheduler.drained`; what a stream sends last costs as much as the rest.
+
+        Or one that is fed message by message would always come first, and starve all others.
+        """
+        self._spend(stream, size)
+        super().drained(stream, size)
+
+    def _spend(self, stream: Schedulable, size: int) -> None:
+        self._now = stream.virtual_time
+        stream.virtual_time += self._cost(stream, size)
 
     def _cost(self, stream: Schedulable, size: int) -> float:  # noqa: ARG002
         return float(size)
@@ -172,8 +187,7 @@ class _FairCapacity(Scheduler):
         return (stream.virtual_time, self._next_turn())
 
     def _next_key(self, stream: Schedulable, size: int, *, turn_ends: bool) -> Key:
-        self._now = stream.virtual_time
-        stream.virtual_time += self._cost(stream, size)
+        self._spend(stream, size)
         return (stream.virtual_time, self._next_turn()) if turn_ends else (stream.virtual_time, 0)
 
 

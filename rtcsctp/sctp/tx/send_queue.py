@@ -28,7 +28,6 @@ class OutStream:
         "low_threshold",
         "next_sequence",
         "next_unordered",
-        "paused",
         "priority",
         "queue",
         "stream_id",
@@ -41,8 +40,6 @@ class OutStream:
         self.queue: deque[Outgoing] = deque()
         self.behind_barrier: deque[Outgoing] | None = None
         """Messages that wait for a reset to be answered; None when none is under way."""
-        self.paused = False
-        """The reset was requested: nothing may be sent before it is answered."""
         self.next_sequence = 0
         """SSN, or MID of ordered messages, that comes next."""
         self.next_unordered = 0
@@ -62,12 +59,22 @@ class OutStream:
 class SendQueue:
     """All streams that we send on."""
 
-    __slots__ = ("_high_water", "_low", "_streams", "active", "begun", "buffer_low", "buffered")
+    __slots__ = (
+        "_all_barred",
+        "_high_water",
+        "_low",
+        "_streams",
+        "active",
+        "begun",
+        "buffer_low",
+        "buffered",
+    )
 
     def __init__(self, scheduler: str, high_water: int) -> None:
         self._streams: dict[int, OutStream] = {}
         self._high_water = high_water
         self._low: list[int] = []
+        self._all_barred = False
         self.active: Scheduler = make_scheduler(scheduler)
         self.begun: OutStream | None = None
         """The stream that must be finished first, without interleaving."""
@@ -81,6 +88,8 @@ class SendQueue:
         stream = self._streams.get(stream_id)
         if stream is None:
             stream = self._streams[stream_id] = OutStream(stream_id)
+            if self._all_barred:
+                self.put_barrier(stream)
         return stream
 
     def streams(self) -> Iterable[OutStream]:
@@ -128,6 +137,8 @@ class SendQueue:
                 self.active.deactivate(stream)
                 self.gone(stream, stream.buffered)
                 del self._streams[stream.stream_id]
+        for message in dropped:
+            message.abandoned = True
         return dropped
 
     def took(self, stream: OutStream, size: int, *, finished: bool, interleaving: bool) -> None:
@@ -140,7 +151,7 @@ class SendQueue:
         if stream.queue:
             self.active.served(stream, size, turn_ends=finished or interleaving)
         else:
-            self.active.deactivate(stream)
+            self.active.drained(stream, size)
         self.gone(stream, size)
 
     def drop_head(self, stream: OutStream) -> None:
@@ -196,10 +207,21 @@ class SendQueue:
         if stream.behind_barrier is None:
             stream.behind_barrier = deque()
 
+    def put_barriers(self) -> None:
+        """The same for all streams, those included that have not been named yet."""
+        self._all_barred = True
+        for stream in self._streams.values():
+            self.put_barrier(stream)
+
+    def lift_barriers(self, *, from_zero: bool) -> None:
+        """The reset of all streams was answered."""
+        self._all_barred = False
+        for stream in self._streams.values():
+            self.lift_barrier(stream, from_zero=from_zero)
+
     def lift_barrier(self, stream: OutStream, *, from_zero: bool) -> None:
         """The reset was answered; `from_zero` if it was performed."""
         waiting, stream.behind_barrier = stream.behind_barrier, None
-        stream.paused = False
         if from_zero:
             stream.next_sequence = stream.next_unordered = 0
         if waiting:
@@ -218,6 +240,7 @@ class SendQueue:
                 stream.queue.appendleft(message)
             self._rewind(stream, message)
         self.begun = None
+        self._all_barred = False
         for stream in self._streams.values():
             self.active.deactivate(stream)
             if stream.queue and stream.queue[0].offset:
@@ -226,7 +249,6 @@ class SendQueue:
             if stream.behind_barrier is not None:
                 stream.queue.extend(stream.behind_barrier)
                 stream.behind_barrier = None
-            stream.paused = False
             if stream.queue:
                 self.active.activate(stream)
 

@@ -34,7 +34,11 @@ from rtcsctp.sctp.wire.serial import MASK16, MASK32, unwrap32
 __all__ = ["Abandoned", "Sender"]
 
 _MAX_OUTSTANDING = 65_535
-"""Chunks in flight: what gap blocks can report, and RFC 9260 6.1's limit of ordered messages."""
+"""Chunks with a TSN that are not cumulatively acknowledged: what gap blocks can report."""
+
+_MAX_OUTSTANDING_SSN = 32_767
+"""The same for DATA, whose SSN has 16 bits. RFC 9260 6.1 allows 65,535 ordered messages of a
+stream, but a receiver that compares SSNs by RFC 1982 takes one so far ahead for an old one."""
 
 Abandoned = tuple[int, int, bool]
 """Stream, size in bytes, and whether part of the message had been sent."""
@@ -53,7 +57,11 @@ class Sender:
         "_full_payload",
         "_header",
         "_last_sent",
+        "_max_outstanding",
+        "_may_probe",
         "_min_fragment",
+        "_one_packet",
+        "_probe",
         "_recovery_exit",
         "_rtt_sent_at",
         "abandoned_messages",
@@ -72,6 +80,7 @@ class Sender:
         "suspended",
         "timeout_retransmits",
         "user_bytes_sent",
+        "waits_for_window",
     )
 
     def __init__(self, config: Config) -> None:
@@ -103,12 +112,18 @@ class Sender:
         """Path maximum DATA chunk size, bytes, header included."""
         self._full_payload = self.pmdcs - self._header
         self._min_fragment = self._full_payload // 4
+        self._max_outstanding = _MAX_OUTSTANDING if interleaved else _MAX_OUTSTANDING_SSN
         self.outstanding = Outstanding(initial_tsn)
         self.congestion: CongestionController = Rfc9260(config, self.pmdcs)
         self.peer_window = peer_rwnd
         """a_rwnd as last advertised, bytes."""
         self._recovery_exit: int | None = None
         self._fast_packet = False
+        self._one_packet = False  # after T3-rtx: one packet in flight, until it is acknowledged
+        self._probe: Sent | None = None
+        self._may_probe = False
+        self.waits_for_window = False
+        """Nothing is outstanding, something waits, and the peer's window has no room for it."""
         self._burst_limit = self.congestion.cwnd
         self._rtt_sent_at = 0.0
         self._last_sent: float | None = None
@@ -145,9 +160,9 @@ class Sender:
         return not self.outstanding.records and self.queue.next_begun() is None
 
     @property
-    def probing_window(self) -> bool:
-        """The peer's window is closed and a single chunk tests it (RFC 9260 6.1 A)."""
-        return self.peer_window < self._config.mtu and len(self.outstanding.records) <= 1
+    def window_is_closed(self) -> bool:
+        """The peer's window has no room for anything that is worth a packet."""
+        return self.peer_window < self._min_fragment
 
     # ----------------------------------------------------------------------------- commands
 
@@ -182,10 +197,14 @@ class Sender:
     def _make_room(self, priority: int, size: int) -> None:
         """Give up less important messages if the buffer is full (RFC 7496)."""
         while self.partially_reliable and self.queue.buffered + size > self._config.send_buffer:
-            message = self._evictable.take_below(priority)
+            message = self._evictable.find_below(priority)
             if message is None:
                 return
             self._abandon(message)
+
+    def can_make_room(self, priority: int) -> bool:
+        """Whether a message waits that would be given up for one of this priority."""
+        return self.partially_reliable and self._evictable.find_below(priority) is not None
 
     def allow_burst(self, acked: int) -> None:
         """An opportunity to send: Max.Burst packets, and what was just acknowledged (6.1 D)."""
@@ -201,6 +220,9 @@ class Sender:
     def fill(self, room: int, now: float) -> list[bytes]:
         """DATA chunks for a packet with `room` bytes left; empty if nothing may or can be sent."""
         chunks: list[bytes] = []
+        self.waits_for_window = False
+        if self._one_packet and self.outstanding.flight:
+            return chunks
         full = room == self.pmdcs
         room = self._fill_lost(chunks, room, now)
         if self.outstanding.next_lost() is None:
@@ -221,6 +243,8 @@ class Sender:
         stream = queue.next_stream()
         if stream is None or outstanding.next_lost() is not None or self.suspended:
             return []
+        if not outstanding.flight or self._one_packet:
+            return []  # after a pause, or a timeout, there are other things to look at
         if self.interleaved and len(queue.active) > 1:
             return []
         message = stream.queue[0]
@@ -234,12 +258,13 @@ class Sender:
             (len(message.data) - start - 1) // size,
             (ceiling - outstanding.flight + wire_size - 1) // wire_size,
             (self.peer_window - outstanding.payload) // size,
-            _MAX_OUTSTANDING - len(outstanding.records),
+            self._max_outstanding - len(outstanding.records),
         )
         if count <= 0:
             return []
         flags = UNORDERED if message.unordered else 0
         flight = outstanding.flight + count * wire_size
+        fills = flight >= ceiling or outstanding.payload + (count + 1) * size > self.peer_window
         tsn, fsn = outstanding.next_tsn, message.next_fsn
         chunks: list[bytes] = []
         for i in range(count):
@@ -247,7 +272,7 @@ class Sender:
             outstanding.records[tsn + i] = record
             if message.chunks is not None:
                 message.chunks.append(record)
-            if i == count - 1 and flight >= ceiling:
+            if i == count - 1 and fills:
                 flags |= IMMEDIATE
             chunks.append(self._encode(record, flags))
         outstanding.added(tsn + count, flight, count * size)
@@ -276,6 +301,8 @@ class Sender:
             if not self._fast_packet and outstanding.flight >= self.congestion.cwnd:
                 break
             outstanding.resend(record)
+            if outstanding.rtt_tsn is not None and record.tsn < outstanding.rtt_tsn:
+                outstanding.rtt_tsn = None  # its acknowledgement may wait for this one (6.3.1, C5)
             if record.tsn == outstanding.cumulative + 1:
                 self.resent_first = True
             if record.by_timeout:
@@ -284,7 +311,10 @@ class Sender:
                 self.fast_retransmits += 1
             self.chunks_sent += 1
             room -= record.wire_size
-            chunks.append(self._encode(record, record.flags))
+            flags = record.flags
+            if outstanding.flight >= self.congestion.cwnd or self._one_packet:
+                flags |= IMMEDIATE  # "fills the congestion … window" (6.1)
+            chunks.append(self._encode(record, flags))
         return room
 
     def _fill_new(self, chunks: list[bytes], room: int, now: float, *, untouched: bool) -> None:
@@ -298,7 +328,7 @@ class Sender:
             if not outstanding.flight:
                 self._after_idle(now)
             limit = min(self.congestion.cwnd, self._burst_limit)
-            if outstanding.flight >= limit or len(outstanding.records) >= _MAX_OUTSTANDING:
+            if outstanding.flight >= limit or len(outstanding.records) >= self._max_outstanding:
                 return
             if only is not None and only is not stream and not queue.active.switches_within_packet:
                 return
@@ -309,8 +339,22 @@ class Sender:
             elif not untouched and (remaining <= self._full_payload or size < self._min_fragment):
                 return  # it fits the next packet whole, or would leave a crumb here
             window = self.peer_window - outstanding.payload
-            if size > window and outstanding.payload:
-                return  # sending less than fits would be a silly window
+            if size > window:
+                if outstanding.records:
+                    return  # sending less than fits would be a silly window
+                if window >= self._min_fragment:
+                    size = window
+                elif not self._may_probe:
+                    self.waits_for_window = True
+                    return
+                elif (begun := queue.next_begun()) is not None and begun is not stream:
+                    # To finish a message lets the peer's user read it, and that opens the window;
+                    # a part of one more message would only fill it further.
+                    stream, message = begun, begun.queue[0]
+                    remaining = len(message.data) - message.offset
+                    size = min(room - header, remaining)
+                    if size < min(remaining, self._min_fragment):
+                        return
             wire_size = header + ((size + 3) & ~3)
             record = self._cut(stream, message, size, wire_size, now)
             room -= wire_size
@@ -319,10 +363,12 @@ class Sender:
             # The I bit asks for a SACK at once where nothing follows that would call for one
             # (RFC 9260 6.1, pitfall S16).
             flags = record.flags
-            if outstanding.flight >= limit or window - size < 1 or not queue.buffered:
+            stalls = outstanding.flight >= limit or window - size < self._full_payload
+            if stalls or not queue.buffered:
                 flags |= IMMEDIATE
             chunks.append(self._encode(record, flags))
             if size > window:
+                self._probe, self._may_probe = record, False
                 return  # a window probe is one chunk alone
 
     def _next_stream(self) -> OutStream | None:
@@ -389,9 +435,13 @@ class Sender:
         )
 
     def _after_idle(self, now: float) -> None:
-        if self._last_sent is not None:
-            self.congestion.idle(int((now - self._last_sent) / self.rto.value))
-            self._last_sent = now
+        if self._last_sent is None:
+            return
+        rto = self.rto.value
+        periods = int((now - self._last_sent) / rto)
+        if periods:
+            self.congestion.idle(periods)
+            self._last_sent += periods * rto
 
     # -------------------------------------------------------------------------- what became
 
@@ -409,8 +459,27 @@ class Sender:
         info = outstanding.handle_sack(cumulative, blocks)
         if info is not None:
             self.peer_window = a_rwnd
+            if self._probe is not None:
+                self._judge_probe(self._probe)
+            elif self._may_probe and not self.window_is_closed:
+                self._may_probe = False
             self._learn(info, flight_before, now)
         return info
+
+    def _judge_probe(self, probe: Sent) -> None:
+        """What became of the window probe?"""
+        if probe.tsn <= self.outstanding.cumulative:
+            self._probe = None
+            self._may_probe = self.window_is_closed  # taken all the same: the next need not wait
+        elif self.peer_window >= probe.size:
+            self._probe = None
+            probe.by_timeout = True
+            self._lose(probe)  # dropped when it came, but now there is room
+
+    def may_probe(self) -> None:
+        """The peer's window has been closed for long enough: one chunk may test it (6.1 A)."""
+        self._may_probe = True
+        self.rto.back_off()
 
     def handle_cumulative(self, cumulative_tsn: int, now: float) -> AckInfo | None:
         """The cumulative TSN of a SHUTDOWN; see `handle_sack`."""
@@ -429,6 +498,7 @@ class Sender:
             self._recovery_exit = None  # before looking for new loss (pitfall S6)
         recovering = self._recovery_exit is not None
         if info.newly_acked:
+            self._one_packet = False
             self.rto.reset_backoff()
             congestion.acked(
                 info.newly_acked,
@@ -453,8 +523,9 @@ class Sender:
 
     def timed_out(self) -> None:
         """T3-rtx expired: everything in flight counts as lost (RFC 9260 6.3.3)."""
-        if not self.probing_window:  # "Zero window probing does not affect the calculation of cwnd"
+        if self._probe is None:  # "Zero window probing does not affect the calculation of cwnd"
             self.congestion.timed_out()
+            self._one_packet = True
         self.rto.back_off()
         self.lose_all()
         self._forwarding.hurry(self.outstanding)
@@ -483,7 +554,7 @@ class Sender:
     # ------------------------------------------------------------------ partial reliability
 
     def _is_expired(self, message: Outgoing, now: float) -> bool:
-        return message.expires is not None and self.partially_reliable and now >= message.expires
+        return message.expires is not None and self.partially_reliable and now > message.expires
 
     def _abandon(self, message: Outgoing) -> None:
         """Give a message up: what was sent of it, and what was not (pitfalls S24, S25, S27)."""

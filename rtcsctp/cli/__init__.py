@@ -1,0 +1,24 @@
+"""The `rtcsctp` command.
+
+The map of the package::
+
+    main.py        all commands: which there are, how they are run, what the exit code says
+    arguments.py   words of the command line into values: addresses, sizes, settings
+    demo.py        `rtcsctp demo`
+    sctp.py        `rtcsctp sctp …`: the options of its three commands …
+    echo.py        … `echo`: a server that sends back what it gets
+    send.py        … `send`: a file, standard input, or made-up messages
+    receive.py     … `receive`: into a file, or to standard output
+    network.py     what they have in common: listening, receiving from all streams
+    source.py      where the bytes to send come from
+    sink.py        where received bytes go
+    capture.py     the option `--pcap`
+    progress.py    the bar, or a few lines where there is no terminal
+    summary.py     what is said at the end: amounts, checksums, a table of statistics
+    units.py       bytes, rates and durations, read and written
+    output.py      what is said, and to whom
+    interrupt.py   Ctrl-C and its kin
+    failure.py     what can go wrong without being a bug: one line and an exit code
+"""
+
+from __future__ import annotations

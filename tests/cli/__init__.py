@@ -1,0 +1,1 @@
+"""The command: its arguments, its output, its exit codes."""

@@ -1,0 +1,1 @@
+"""Tests of the core: packets in, packets and events out."""

@@ -1,0 +1,1 @@
+"""Tests of the receiving half, part by part."""

@@ -1,0 +1,1 @@
+"""Tests of the sending half, part by part."""
