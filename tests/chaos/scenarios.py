@@ -14,7 +14,7 @@ from .harness import Scenario
 
 __all__ = ["NAMED", "random_scenario"]
 
-PATIENT = Config(max_retransmits=500, max_init_retransmits=500)
+PATIENT = Config(max_retransmits=500, max_init_retransmits=500, valid_cookie_life=3600)
 """For networks on which eleven timeouts in a row are no sign of anything."""
 
 

@@ -312,6 +312,43 @@ def test_a_chunk_is_fast_retransmitted_once_only() -> None:
     assert ladder.tsns()[0] == 1
 
 
+def test_a_lost_retransmission_is_repaired_and_answered_pitfall_s62() -> None:
+    """By T3-rtx, as RFC 9260 has it: a chunk is fast retransmitted once, whatever is reported."""
+    ladder = Ladder()
+    ladder.send(8)
+    for end in (2, 3, 4):
+        resent = ladder.ack(0, (2, end))
+    assert resent == [1]  # and this is lost, too
+    recovering = ladder.stats.cwnd
+    for end in (5, 6, 7):
+        assert ladder.ack(0, (2, end)) == []
+    ladder.peer.fire(Timer.T3_RTX)
+    assert ladder.tsns() == [1]
+    assert ladder.stats.cwnd == PMDCS < recovering
+
+
+def test_a_lost_tail_is_repaired_and_answered_pitfall_s62() -> None:
+    """Nothing follows it that could be acknowledged: T3-rtx finds it, and cwnd answers."""
+    ladder = Ladder()
+    ladder.send(4)
+    assert ladder.ack(1) == []
+    before = ladder.stats.cwnd
+    ladder.peer.fire(Timer.T3_RTX)
+    assert ladder.tsns() == [2]
+    assert ladder.stats.cwnd == PMDCS
+    assert ladder.stats.ssthresh == max(before // 2, 4 * PMDCS)
+
+
+def test_reordering_of_two_packets_is_not_taken_for_loss_pitfall_s62() -> None:
+    ladder = Ladder()
+    ladder.send(8)
+    assert ladder.ack(0, (2, 2)) == []
+    assert ladder.ack(0, (2, 3)) == []  # 1 is late behind two others
+    ladder.ack(3)
+    assert ladder.stats.fast_retransmits == ladder.stats.timeout_retransmits == 0
+    assert not ladder.stats.in_fast_recovery
+
+
 def test_a_timed_out_chunk_may_be_fast_retransmitted_when_newer_ones_arrive_pitfall_s4() -> None:
     ladder = Ladder()
     ladder.send(2)
