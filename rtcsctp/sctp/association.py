@@ -84,12 +84,13 @@ class Association:
         state: the state of RFC 9260 section 4.
         local_port, remote_port: SCTP ports; `remote_port` is None until an INIT said it.
         timers: deadlines of the running timers.
+        closed: why the association ended, if it has.
     """
 
     __slots__ = (
-        "_closed",
         "_events",
         "_outgoing",
+        "closed",
         "config",
         "cookies",
         "costly_chunks",
@@ -159,7 +160,7 @@ class Association:
         self.costly_chunks = 0
         self.messages_abandoned = 0
         self._events: deque[Event] = deque()
-        self._closed: Closed | None = None
+        self.closed: Closed | None = None
         self.sends_zero_checksum = False
         self.incoming: Envelope | None = None
         self._outgoing: Envelope | None = None
@@ -211,11 +212,6 @@ class Association:
         """Whether everything given to `send` has been acknowledged or given up."""
         return self.sender.is_drained
 
-    @property
-    def closed(self) -> Closed | None:
-        """Why the association ended, if it has."""
-        return self._closed
-
     def stream_buffered_amount(self, stream_id: int) -> int:
         """Bytes given to `send` for one stream that have not been sent yet."""
         stream = self.sender.queue.find(stream_id)
@@ -237,7 +233,7 @@ class Association:
         Raises:
             AssociationStateError: not in state CLOSED, or ended, or the remote port is not known.
         """
-        if self.state is not State.CLOSED or self._closed is not None:
+        if self.state is not State.CLOSED or self.closed is not None:
             raise AssociationStateError(f"connect() in state {self._state_name()}")
         if self.remote_port is None:
             raise AssociationStateError("connect() without a remote SCTP port")
@@ -277,7 +273,7 @@ class Association:
             ReliabilityError: two limits, or a negative one.
             ValueError: an empty message, or a PPID that is not 32 bits.
         """
-        if self.state not in _ACCEPTS_MESSAGES or self._closed is not None:
+        if self.state not in _ACCEPTS_MESSAGES or self.closed is not None:
             raise AssociationStateError(f"send() in state {self._state_name()}")
         self._check_stream(stream_id)
         if not message:
@@ -451,15 +447,18 @@ class Association:
         teardown.abort(self, reason, now)
 
     def _state_name(self) -> str:
-        return self.state.value if self._closed is None else f"CLOSED ({self._closed.reason.value})"
+        return self.state.value if self.closed is None else f"CLOSED ({self.closed.reason.value})"
 
     # ------------------------------------------------------------------------- from outside
 
     def handle_datagrams(self, batch: Sequence[bytes], now: float) -> None:
         """Packets that arrived together, in order. Nothing in them can make this raise."""
+        counters = self.counters
+        counters.packets_received += len(batch)
+        counters.bytes_received += sum(map(len, batch))
         for packet in batch:
             handle_packet_untrusted(self, packet, now)
-        if self.tcb is not None and self._closed is None:
+        if self.tcb is not None and self.closed is None:
             data.after_batch(self, now)
         self._collect()
 
@@ -487,7 +486,7 @@ class Association:
 
     def _collect(self) -> None:
         """Turn what the parts have noted into events."""
-        if self._closed is not None:
+        if self.closed is not None:
             return  # `Closed` was the last event
         events, queue = self._events, self.sender.queue
         for stream_id in self.inbox.newly_readable():
@@ -568,7 +567,7 @@ class Association:
         """End the association. What is readable stays readable."""
         self.step(step)
         self._collect()
-        self._closed = closed
+        self.closed = closed
         self.timers.clear()
         self.outbox.control.clear()
         self.sender.queue.clear()
@@ -577,6 +576,13 @@ class Association:
     def send_alone(self, chunk: bytes) -> None:
         """A chunk that must not be bundled."""
         self.outbox.send_packet(self.seal(chunk), is_answer=False)
+
+    def seal_data(self, bodies: Sequence[bytes]) -> list[bytes]:
+        """Packets of this association around one DATA chunk each."""
+        assert self._outgoing is not None
+        zero = self.sends_zero_checksum
+        seal = self._outgoing.seal_unchecked if zero else self._outgoing.seal
+        return [seal(body) for body in bodies]
 
     def seal(self, body: bytes) -> bytes:
         """A packet of this association around whole chunks.

@@ -41,7 +41,7 @@ def make_packets(a: Association, now: float, limit: int) -> list[bytes]:
         if not a.outbox.control and a.state in _SENDS_DATA and not a.receiver.policy.owed:
             bulk = a.sender.fill_bulk(limit - len(packets), now)
             if bulk:
-                packets.extend(map(a.seal, bulk))
+                packets.extend(a.seal_data(bulk))
                 sent_data = True
                 continue
         body = _control(a, now)

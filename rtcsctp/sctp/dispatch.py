@@ -77,9 +77,6 @@ _SETTING_UP = frozenset({State.COOKIE_WAIT, State.COOKIE_ECHOED})
 
 def handle_packet_untrusted(a: Association, packet: bytes, now: float) -> None:
     """One packet, whatever is in it; counts, drops or answers what it cannot use."""
-    counters = a.counters
-    counters.packets_received += 1
-    counters.bytes_received += len(packet)
     incoming = a.incoming
     if (
         incoming is not None
@@ -94,7 +91,7 @@ def handle_packet_untrusted(a: Association, packet: bytes, now: float) -> None:
         ):
             _handle_chunks_untrusted(a, packet, 12, now)
         else:
-            counters.drops[Drop.CHECKSUM] += 1
+            a.counters.drops[Drop.CHECKSUM] += 1
     else:
         _handle_other_untrusted(a, packet, now)
 

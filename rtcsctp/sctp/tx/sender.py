@@ -266,15 +266,25 @@ class Sender:
         flight = outstanding.flight + count * wire_size
         fills = flight >= ceiling or outstanding.payload + (count + 1) * size > self.peer_window
         tsn, fsn = outstanding.next_tsn, message.next_fsn
+        data, stream_id, records = message.data, message.stream_id, outstanding.records
+        sequence = message.sequence
         chunks: list[bytes] = []
         for i in range(count):
-            record = Sent(tsn + i, message, start + i * size, size, wire_size, flags, fsn + i)
-            outstanding.records[tsn + i] = record
+            offset = start + i * size
+            record = Sent(tsn + i, message, offset, size, wire_size, flags, fsn + i)
+            records[tsn + i] = record
             if message.chunks is not None:
                 message.chunks.append(record)
             if i == count - 1 and fills:
                 flags |= IMMEDIATE
-            chunks.append(self._encode(record, flags))
+            wire_tsn = (tsn + i) & MASK32
+            payload = data[offset : offset + size]
+            if self.interleaved:  # the middle of a message has an FSN, and no PPID
+                mid = sequence & MASK32
+                chunks.append(encode_i_data(wire_tsn, flags, stream_id, mid, fsn + i, payload))
+            else:
+                ssn = sequence & MASK16
+                chunks.append(encode_data(wire_tsn, flags, stream_id, ssn, message.ppid, payload))
         outstanding.added(tsn + count, flight, count * size)
         message.offset = start + count * size
         message.next_fsn = fsn + count
