@@ -290,6 +290,8 @@ class Association:
             self._check_reliability(max_retransmits, lifetime, priority)
             expires = now + lifetime if lifetime is not None else None
         self.sender.send(stream_id, message, ppid, unordered, expires, max_retransmits, priority)
+        if self.sender.abandoned_messages:
+            self.report_abandoned()  # less important ones made room
 
     def _check_stream(self, stream_id: int) -> None:
         if not 0 <= stream_id < self.outbound_streams:
@@ -439,7 +441,11 @@ class Association:
         """
         if self.state is State.ESTABLISHED:
             teardown.shutdown(self, now)
-        elif self.state in (State.COOKIE_WAIT, State.COOKIE_ECHOED):
+        elif self.closed is None and self.state in (
+            State.CLOSED,
+            State.COOKIE_WAIT,
+            State.COOKIE_ECHOED,
+        ):
             raise AssociationStateError(f"shutdown() in state {self._state_name()}; use abort()")
 
     def abort(self, reason: bytes = b"", *, now: float) -> None:

@@ -121,6 +121,8 @@ def handle_heartbeat_timer(a: Association, now: float) -> None:
     path = a.path
     if path.awaited:
         # One RTO after it was sent, an unanswered heartbeat is an error, and the next one follows.
+        # RFC 9260 8.3 recommends to let HB.Interval pass in between; a path that has failed would
+        # then be noticed after minutes, and there is no other path to turn to meanwhile.
         a.sender.rto.back_off()
         path.requested.clear()
         if count_error(a, now):
