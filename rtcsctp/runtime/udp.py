@@ -32,7 +32,7 @@ from typing import Any
 import attrs
 import trio
 
-from rtcsctp.errors import DecodeError
+from rtcsctp.errors import ConfigError, DecodeError
 from rtcsctp.runtime.association import Association, run_association
 from rtcsctp.runtime.background import background_tasks
 from rtcsctp.runtime.errors import AssociationLost
@@ -233,7 +233,7 @@ class UdpEndpoint:
             PeerAborted: the peer refused.
             ProtocolViolation: its answer is impossible.
             OSError: the name is not known, or `local_port` is taken towards this peer.
-            ValueError: an SCTP port out of range.
+            ValueError: an SCTP port out of range, or `zero_checksum` in the configuration.
             trio.ClosedResourceError: the endpoint is closed.
         """
         remote = await _resolve(address, self._socket.family)
@@ -290,7 +290,7 @@ class UdpEndpoint:
 
         Raises:
             OSError: the port is served already.
-            ValueError: a port out of range.
+            ValueError: a port out of range, or `zero_checksum` in the configuration.
             trio.ClosedResourceError: the endpoint is closed.
         """
         if self._closed:
@@ -532,6 +532,11 @@ def _refuse_untrusted(packet: bytes) -> bytes | None:
 
 def _fitting(config: Config | None) -> Config:
     config = config if config is not None else Config()
+    if config.zero_checksum:
+        raise ConfigError(
+            "zero_checksum is for links that detect damage themselves, as DTLS does (RFC 9653); "
+            "UDP does not"
+        )
     return config if config.mtu <= _MAX_PACKET else attrs.evolve(config, mtu=_MAX_PACKET)
 
 

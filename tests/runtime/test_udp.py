@@ -482,3 +482,18 @@ async def test_cancelling_connect_leaves_the_endpoint_usable() -> None:
             await check_echo(association)
         assert "associations" in repr(udp)
         nursery.cancel_scope.cancel()
+
+
+async def test_zero_checksum_is_refused_over_plain_udp() -> None:
+    """RFC 9653: only where the lower layer detects damage; nothing has been changed by asking."""
+    config = rtcsctp.Config(zero_checksum=True)
+    async with rtcsctp.open_udp(*HERE) as udp:
+        with pytest.raises(rtcsctp.ConfigError, match="zero_checksum"):
+            async with udp.connect(udp.address, port=7, config=config):
+                pass
+        with pytest.raises(rtcsctp.ConfigError, match="zero_checksum"):
+            await udp.serve(_unwanted, port=7, config=config)
+
+
+async def _unwanted(_association: rtcsctp.Association) -> None:
+    raise AssertionError("nobody connects")
