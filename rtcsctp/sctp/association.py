@@ -359,10 +359,11 @@ class Association:
             AssociationStateError: not established, or the peer does not support it.
             InvalidStreamError: no such stream.
         """
+        del now
         self._check_reconfiguration("reset_streams()")
         for stream_id in stream_ids:
             self._check_stream(stream_id)
-        reset.reset_streams(self, stream_ids, now)
+        reset.reset_streams(self, stream_ids)
 
     def request_peer_reset(self, stream_ids: Sequence[int], now: float) -> None:
         """Ask the peer to reset streams that it sends on; () asks for all (RFC 6525 5.1.3).

@@ -304,6 +304,7 @@ def test_a_request_is_repeated_until_it_is_answered() -> None:
 def test_a_peer_that_never_answers_is_unreachable() -> None:
     peer = established(Config(max_retransmits=2, heartbeat_interval=0))
     peer.association.reset_streams([1], peer.now)
+    peer.drain()
     for _ in range(3):
         peer.fire(Timer.RECONFIG)
     assert peer.closed.reason is CloseReason.UNREACHABLE
@@ -344,7 +345,9 @@ def test_an_answer_to_something_else_is_ignored() -> None:
 def test_one_request_is_in_flight_and_the_others_go_together_pitfall_s44() -> None:
     peer = established()
     peer.association.reset_streams([1], peer.now)
+    peer.drain()
     peer.association.reset_streams([2], peer.now)
+    peer.drain()
     peer.association.reset_streams([3, 4], peer.now)
     [first] = params(peer)
     assert isinstance(first, OutgoingResetRequest)
@@ -380,11 +383,27 @@ def test_asking_twice_changes_nothing() -> None:
     peer = established()
     for streams in ([1], [1, 1], [1], [2, 1]):
         peer.association.reset_streams(streams, peer.now)
+        peer.drain()
     [first] = params(peer)
     answer(peer, first, PERFORMED)
     [second] = params(peer)
     assert isinstance(second, OutgoingResetRequest)
     assert second.streams == (2,)
+
+
+def test_thousands_of_resets_one_by_one_cost_little_and_go_together_pitfall_s44() -> None:
+    """A user who closes all his channels; the messages on them have not been sent yet."""
+    pair = Pair()
+    pair.connect()
+    count = 4000
+    for stream in range(count):
+        pair.a.send(stream, b"x", now=pair.now)
+    for stream in range(count):
+        pair.a.reset_streams([stream], pair.now)
+    pair.run_for(5)
+    found = [e for e in pair.events_a if isinstance(e, OutgoingStreamsReset)]
+    assert sorted(s for event in found for s in event.stream_ids) == list(range(count))
+    assert len(found) < 40
 
 
 def test_a_stream_may_be_reset_again_and_again_pitfall_s47() -> None:
@@ -794,10 +813,14 @@ def test_streams_that_do_not_exist_are_refused() -> None:
 def test_a_flood_of_requests_is_bounded() -> None:
     peer = established(a_rwnd=1500)
     send(peer, 1, bytes(100_000))
-    for number in range(300):
+    for number in range(100):
         peer.deliver(reconfig(IncomingResetRequest(FIRST + number, (1,))))
+    assert len(peer.association.reconfiguration.waiting) == 1, "they all ask for the same"
+    assert ReconfigResponse(FIRST + 99, PERFORMED) in params(peer)
+    for number in range(100, 200):
+        peer.deliver(reconfig(IncomingResetRequest(FIRST + number, (1, number - 100))))
     assert len(peer.association.reconfiguration.waiting) <= 64
-    assert ReconfigResponse(FIRST + 299, DENIED) in params(peer)
+    assert ReconfigResponse(FIRST + 199, DENIED) in params(peer)
 
 
 def test_we_ask_the_peer_and_its_own_request_is_the_answer() -> None:

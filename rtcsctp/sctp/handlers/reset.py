@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import attrs
@@ -73,7 +74,7 @@ RESET_SPACING = 30.0
 """
 
 _ACTIVE = frozenset({State.ESTABLISHED, State.SHUTDOWN_PENDING, State.SHUTDOWN_RECEIVED})
-_MAX_QUEUED = 64  # operations that a peer can make us queue
+_MAX_QUEUED = 16  # operations that a peer can make us queue
 _REQUEST_SIZE = 20  # header of the chunk, and an outgoing reset request without its list
 _NONCE_SIZE = 8
 
@@ -82,9 +83,12 @@ Request = OutgoingResetRequest | IncomingResetRequest | ResetAssociationRequest 
 
 @attrs.define
 class _ResetOutgoing:
-    """Reset streams that we send on; all of them if `everything`."""
+    """Reset streams that we send on; all of them if `everything`.
 
-    streams: tuple[int, ...]
+    The keys of `streams` are a set that keeps its order.
+    """
+
+    streams: dict[int, None]
     everything: bool = False
     answers: int | None = None
     """The peer's incoming reset request that this one answers, as on the wire."""
@@ -92,7 +96,9 @@ class _ResetOutgoing:
 
 @attrs.define
 class _ResetIncoming:
-    streams: tuple[int, ...]
+    """Ask the peer to reset streams that it sends on; all of them if there are none here."""
+
+    streams: dict[int, None]
 
 
 @attrs.define
@@ -170,7 +176,7 @@ def _failure(operation: _Operation, reason: str) -> StreamResetFailed | Reconfig
     """What the user is told when an operation fails."""
     match operation:
         case _ResetOutgoing():
-            return StreamResetFailed(operation.streams, reason)
+            return StreamResetFailed(tuple(operation.streams), reason)
         case _ResetIncoming():
             return ReconfigFailed("reset of the peer's streams", reason)
         case _ResetAssociation():
@@ -182,8 +188,11 @@ def _failure(operation: _Operation, reason: str) -> StreamResetFailed | Reconfig
 # ----------------------------------------------------------------------------------- commands
 
 
-def reset_streams(a: Association, streams: Sequence[int], now: float) -> None:
-    """Reset streams that we send on (5.1.2), after what is queued on them now; () is all."""
+def reset_streams(a: Association, streams: Sequence[int]) -> None:
+    """Reset streams that we send on (5.1.2), after what is queued on them now; () is all.
+
+    The packet maker sends the request: the user may have more streams to name.
+    """
     reconfiguration = a.reconfiguration
     pending = [
         op
@@ -192,17 +201,19 @@ def reset_streams(a: Association, streams: Sequence[int], now: float) -> None:
     ]
     if any(op.everything for op in pending):
         return  # under way: asking for it again changes nothing
-    if streams:
-        known = {s for op in pending for s in op.streams}
-        new = [s for s in dict.fromkeys(streams) if s not in known]
-        if not new:
-            return
-        operation = _ResetOutgoing(tuple(new))
-    else:
-        operation = _ResetOutgoing((), everything=True)
-    _put_barriers(a, operation)
-    reconfiguration.waiting.append(operation)
-    progress(a, now)
+    if not streams:
+        everything = _ResetOutgoing({}, everything=True)
+        _put_barriers(a, everything)
+        reconfiguration.waiting.append(everything)
+    new = {s: None for s in streams if not any(s in op.streams for op in pending)}
+    if new:
+        _put_barriers(a, _ResetOutgoing(new))
+        for op in reconfiguration.waiting:
+            if isinstance(op, _ResetOutgoing) and op.answers is None:
+                op.streams.update(new)  # they go together (pitfall S44)
+                break
+        else:
+            reconfiguration.waiting.append(_ResetOutgoing(new))
 
 
 def _put_barriers(a: Association, operation: _ResetOutgoing) -> None:
@@ -233,9 +244,12 @@ def _max_listed(a: Association) -> int:
 
 def request_peer_reset(a: Association, streams: Sequence[int], now: float) -> None:
     """Ask the peer to reset streams that it sends on (5.1.3); () is all."""
-    wanted, limit = tuple(dict.fromkeys(streams)), _max_listed(a)
-    for i in range(0, max(1, len(wanted)), limit):
-        a.reconfiguration.waiting.append(_ResetIncoming(wanted[i : i + limit]))
+    waiting = a.reconfiguration.waiting
+    last = waiting[-1] if waiting else None
+    if streams and isinstance(last, _ResetIncoming) and last.streams:
+        last.streams.update(dict.fromkeys(streams))
+    else:
+        waiting.append(_ResetIncoming(dict.fromkeys(streams)))
     progress(a, now)
 
 
@@ -274,7 +288,7 @@ def progress(a: Association, now: float) -> None:
         case _ResetOutgoing():
             request = _request_reset(a, operation, number)
         case _ResetIncoming():
-            request = IncomingResetRequest(number, operation.streams)
+            request = IncomingResetRequest(number, tuple(operation.streams))
         case _ResetAssociation():
             request = ResetAssociationRequest(number)
         case _AddStreams():
@@ -290,51 +304,50 @@ def _next_operation(a: Association) -> _Operation | None:
     """Take the first operation that is ready out of the waiting ones."""
     waiting = a.reconfiguration.waiting
     for operation in waiting:
-        if isinstance(operation, _ResetOutgoing):
-            ready = _take_drained(a, operation)
-            if ready is not None:
-                return ready
-        elif isinstance(operation, _ResetAssociation):
-            a.sender.suspended = True
-            if a.sender.is_between_messages:
-                waiting.remove(operation)
-                return operation
-            return None  # nothing may overtake it
-        else:
-            waiting.remove(operation)
-            return operation
+        match operation:
+            case _ResetOutgoing():
+                ready = _drained(a, operation)
+                if not ready and (operation.streams or len(a.sender.queue.active)):
+                    continue  # something else may go meanwhile
+                if len(ready) < len(operation.streams):
+                    return _ResetOutgoing(_take(operation.streams, ready))
+            case _ResetIncoming():
+                limit = _max_listed(a)
+                if len(operation.streams) > limit:
+                    first = list(islice(operation.streams, limit))
+                    return _ResetIncoming(_take(operation.streams, first))
+            case _ResetAssociation():
+                a.sender.suspended = True
+                if not a.sender.is_between_messages:
+                    return None  # nothing may overtake it
+            case _AddStreams():
+                pass
+        waiting.remove(operation)
+        return operation
     return None
 
 
-def _take_drained(a: Association, operation: _ResetOutgoing) -> _ResetOutgoing | None:
-    """The reset of those streams that are drained up to it, together with others that wait."""
-    waiting, queue = a.reconfiguration.waiting, a.sender.queue
+def _drained(a: Association, operation: _ResetOutgoing) -> list[int]:
+    """Those of its streams on which nothing waits that must go before the reset.
 
-    def drained(stream_id: int) -> bool:
-        stream = queue.find(stream_id)
+    As many as fit a request; all or none of them, where they answer a request of the peer.
+    """
+    find = a.sender.queue.find
+
+    def is_drained(stream_id: int) -> bool:
+        stream = find(stream_id)
         return stream is None or not stream.queue
 
-    if operation.everything:
-        if any(stream.queue for stream in queue.streams()):
-            return None
-        waiting.remove(operation)
-        return operation
-    if operation.answers is not None:
-        if not all(drained(s) for s in operation.streams):
-            return None
-        waiting.remove(operation)
-        return operation
-    resets = [op for op in waiting if isinstance(op, _ResetOutgoing) and op.answers is None]
-    ready = [s for op in resets for s in op.streams if drained(s)][: _max_listed(a)]
-    if not ready:
-        return None
-    taken = set(ready)
-    for op in resets:
-        if not op.everything:
-            op.streams = tuple(s for s in op.streams if s not in taken)
-            if not op.streams:
-                waiting.remove(op)
-    return _ResetOutgoing(tuple(ready))
+    if operation.answers is not None and not all(map(is_drained, operation.streams)):
+        return []
+    return list(islice(filter(is_drained, operation.streams), _max_listed(a)))
+
+
+def _take(streams: dict[int, None], some: Sequence[int]) -> dict[int, None]:
+    """Take `some` out of `streams`."""
+    for stream_id in some:
+        del streams[stream_id]
+    return dict.fromkeys(some)
 
 
 def _request_reset(a: Association, operation: _ResetOutgoing, number: int) -> OutgoingResetRequest:
@@ -344,7 +357,7 @@ def _request_reset(a: Association, operation: _ResetOutgoing, number: int) -> Ou
     if answers is None:
         answers = (reconfiguration.peer_next - 1) & MASK32
     last_tsn = (sender.outstanding.next_tsn - 1) & MASK32
-    return OutgoingResetRequest(number, answers, last_tsn, operation.streams)
+    return OutgoingResetRequest(number, answers, last_tsn, tuple(operation.streams))
 
 
 def _send_request(a: Association, now: float) -> None:
@@ -444,7 +457,7 @@ def _performed(a: Association, operation: _Operation, response: ReconfigResponse
     match operation:
         case _ResetOutgoing():
             _lift_barriers(a, operation, from_zero=True)
-            a.emit(OutgoingStreamsReset(operation.streams))
+            a.emit(OutgoingStreamsReset(tuple(operation.streams)))
         case _ResetAssociation():
             if response.sender_next_tsn is None or response.receiver_next_tsn is None:
                 a.sender.suspended = False
@@ -566,15 +579,23 @@ def _peer_wants_reset(a: Association, request: IncomingResetRequest) -> Reconfig
     assert a.tcb is not None
     if any(s >= a.tcb.outbound_streams for s in request.streams):
         return ReconfigResult.WRONG_SSN
-    current = reconfiguration.current
-    if isinstance(current, _ResetOutgoing):
-        wanted = set(request.streams)
-        if current.everything or (wanted and wanted <= set(current.streams)):
-            return ReconfigResult.NOTHING_TO_DO  # ours "completely overlaps" it
+    current, wanted = reconfiguration.current, set(request.streams)
+
+    def covers(op: _Operation | None) -> bool:
+        return isinstance(op, _ResetOutgoing) and (
+            op.everything or (bool(wanted) and wanted <= op.streams.keys())
+        )
+
+    if covers(current):
+        return ReconfigResult.NOTHING_TO_DO  # ours "completely overlaps" it
+    if any(map(covers, reconfiguration.waiting)):
+        return ReconfigResult.PERFORMED  # it will be, when what is queued has been sent
     if len(reconfiguration.waiting) >= _MAX_QUEUED or len(request.streams) > _max_listed(a):
         return ReconfigResult.DENIED
     operation = _ResetOutgoing(
-        request.streams, everything=not request.streams, answers=request.request_number
+        dict.fromkeys(request.streams),
+        everything=not request.streams,
+        answers=request.request_number,
     )
     _put_barriers(a, operation)
     reconfiguration.waiting.append(operation)
