@@ -11,9 +11,9 @@ import trio
 
 from rtcsctp.errors import InvalidStreamError
 from rtcsctp.runtime.background import background_tasks
-from rtcsctp.runtime.driver import ASSOCIATION_RESET, MORE_STREAMS, Driver
 from rtcsctp.runtime.link import CapturingLink, Link, PacketRecorder
 from rtcsctp.runtime.stream import Stream
+from rtcsctp.runtime.stream_driver import ASSOCIATION_RESET, MORE_STREAMS, StreamDriver
 from rtcsctp.sctp.association import Association as Core
 from rtcsctp.sctp.config import Config
 from rtcsctp.sctp.events import CloseReason, Event
@@ -29,7 +29,7 @@ _CLOSING_TIME = 0.2  # seconds a link may take to close where the block is left 
 class Incoming:
     """Iterates over the numbers of streams on which something arrives: `Association.incoming`."""
 
-    def __init__(self, driver: Driver) -> None:
+    def __init__(self, driver: StreamDriver) -> None:
         """Use `Association.incoming`."""
         self._driver = driver
 
@@ -61,7 +61,7 @@ class Association:
         link: what carries the datagrams.
     """
 
-    def __init__(self, driver: Driver, link: Link) -> None:
+    def __init__(self, driver: StreamDriver, link: Link) -> None:
         """Use `open_association`, `connect` or `listen`."""
         self._driver = driver
         self._streams: dict[int, Stream] = {}
@@ -328,7 +328,7 @@ async def run_association(
 ) -> AsyncIterator[Association]:
     """Run a core, which may be established already, over a link, for the length of a block."""
     carrier = CapturingLink(link, capture) if capture is not None else link
-    driver = Driver(core, carrier)
+    driver = StreamDriver(core, carrier)
     try:
         async with background_tasks() as nursery:
             driver.start(nursery)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trio
 
-from rtcsctp.runtime.driver import Driver
+from rtcsctp.runtime.stream_driver import StreamDriver
 from rtcsctp.sctp.events import Message
 
 __all__ = ["Stream"]
@@ -23,7 +23,7 @@ class Stream:
     - `rtcsctp.AssociationLost` (a `trio.BrokenResourceError`): the peer or the network ended it.
     """
 
-    def __init__(self, driver: Driver, stream_id: int) -> None:
+    def __init__(self, driver: StreamDriver, stream_id: int) -> None:
         """Use `Association.stream`."""
         self._driver = driver
         self._id = stream_id

@@ -24,7 +24,7 @@ class StreamState:
         self.ends: deque[int] | None = None
         """Resets by the peer: as many messages as `taken` will be when it is each one's turn."""
         self.announced = False
-        """It is in `Driver.incoming`, or was taken from there, and has not ended since."""
+        """It is in `StreamDriver.incoming`, or was taken from there, and has not ended since."""
         self.receiving = False
         """A task is receiving."""
         self.used = False
