@@ -71,7 +71,7 @@ def trio_typing(session: nox.Session) -> None:
 
 @nox.session
 def benchmarks(session: nox.Session) -> None:
-    """Speed of the core alone and of the runtime; arguments after `--` go to both programs."""
+    """Speed of the core, of the runtime, and of setting peers up; arguments go to all programs."""
     install(session, "benchmarks")
-    for program in ("core.py", "runtime.py"):
+    for program in ("core.py", "runtime.py", "setup.py"):
         session.run("python", str(Path("benchmarks", program)), *session.posargs)

@@ -63,7 +63,7 @@ def test_map_in_the_docstring_names_every_folder() -> None:
 def test_run_time_dependencies_are_few() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     names = {re.split(r"[<>=!~ ;\[]", requirement)[0] for requirement in project["dependencies"]}
-    assert names == {"attrs", "google-crc32c", "trio"}
+    assert names == {"attrs", "dnspython", "google-crc32c", "ifaddr", "pyopenssl", "trio"}
 
 
 def test_python_m_rtcsctp_is_the_command(tmp_path: Path) -> None:

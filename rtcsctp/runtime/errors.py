@@ -3,15 +3,18 @@
 ::
 
     trio.BrokenResourceError
-    └── AssociationLost         the peer or the network ended it; has `reason` and `elapsed`
-        ├── PeerUnreachable     no answer to the handshake, or none any more
-        ├── PeerAborted         the peer sent ABORT; `detail` has its reason
-        ├── ProtocolViolation   the peer broke the protocol, so we sent ABORT
-        └── LinkBroken          the link below failed
+    ├── AssociationLost         the peer or the network ended it; has `reason` and `elapsed`
+    │   ├── PeerUnreachable     no answer to the handshake, or none any more
+    │   ├── PeerAborted         the peer sent ABORT; `detail` has its reason
+    │   ├── ProtocolViolation   the peer broke the protocol, so we sent ABORT
+    │   └── LinkBroken          the link below failed
+    ├── ConnectionLost          a peer connection failed, or the peer left; `__cause__` says more
+    └── ChannelBroken           a data channel ended other than in order; the connection goes on
     trio.EndOfChannel
     └── StreamReset             the peer reset a stream that it sends on; see `Stream.receive`
     rtcsctp.RtcsctpError
-    └── RequestRefusedError     the peer refused a request (RFC 6525); the association goes on
+    ├── RequestRefusedError     the peer refused a request (RFC 6525); the association goes on
+    └── ServerBusyError         a server has as many peers as it is allowed to have
 
 Trio's own names mean what they mean elsewhere: `trio.ClosedResourceError`, we closed it;
 `trio.EndOfChannel`, the peer ended in order, and all it sent was received;
@@ -27,11 +30,14 @@ from rtcsctp.sctp.events import Closed, CloseReason
 
 __all__ = [
     "AssociationLost",
+    "ChannelBroken",
+    "ConnectionLost",
     "LinkBroken",
     "PeerAborted",
     "PeerUnreachable",
     "ProtocolViolation",
     "RequestRefusedError",
+    "ServerBusyError",
     "StreamReset",
     "lost_by",
 ]
@@ -72,6 +78,18 @@ class LinkBroken(AssociationLost):
     """The link that carried the datagrams failed or was closed; its `reason` is UNREACHABLE."""
 
 
+class ConnectionLost(trio.BrokenResourceError):
+    """A peer connection failed or was ended by the peer; the message says in which layer and why.
+
+    Its ``__cause__`` is the exception of that layer, where there is one: `AssociationLost`,
+    `rtcsctp.DtlsError` (with both fingerprints, if the certificate was the wrong one), ….
+    """
+
+
+class ChannelBroken(trio.BrokenResourceError):
+    """A data channel was closed by the peer, or because the peer broke its rules."""
+
+
 class StreamReset(trio.EndOfChannel):
     """The peer reset a stream, and all that it had sent before was received (RFC 6525)."""
 
@@ -86,6 +104,10 @@ class RequestRefusedError(RtcsctpError):
     def __init__(self, request: str, reason: str) -> None:
         super().__init__(f"{request}: refused by the peer ({reason})")
         self.reason = reason
+
+
+class ServerBusyError(RtcsctpError):
+    """A server has as many peers, or as many half-open ones, as it is allowed to have."""
 
 
 _KINDS: dict[CloseReason, tuple[type[AssociationLost], str]] = {

@@ -317,6 +317,36 @@ class Association:
         del now
         return self.receiver.receive(stream_id, limit)
 
+    def set_aside(self, stream_id: int, limit: int = 1, *, now: float) -> list[Message]:
+        """Take messages like `receive`, but keep them charged to the window until `give_back`.
+
+        For a layer above that has to look at messages before its own user does, or has to keep them
+        for him while the stream is used for something else. The window bounds them together with
+        what waits here: a peer cannot make both hold more than ``Config.rwnd`` and two messages of
+        ``Config.max_message_size``, overhead included.
+        """
+        del now
+        return self.inbox.set_aside(stream_id, limit)
+
+    def give_back(self, messages: Sequence[Message]) -> None:
+        """The user has taken messages that were set aside: opens the window as `receive` does.
+
+        Each message is given back once; one that came by `receive` never.
+        """
+        self.receiver.give_back(messages)
+
+    def expedite(self, stream_id: int) -> None:
+        """Send what waits on a stream now before everything else that waits, by any scheduler.
+
+        What is queued on it later takes its turn as ever. Without interleaving, another stream's
+        message that has begun is finished first (RFC 8260 2.2). For control messages.
+
+        Raises:
+            InvalidStreamError: no such stream.
+        """
+        self._check_stream(stream_id)
+        self.sender.queue.expedite(stream_id)
+
     def set_buffered_amount_low_threshold(self, stream_id: int, amount: int) -> None:
         """`BufferedAmountLow` comes when the buffered amount falls to `amount` bytes or below.
 
@@ -431,6 +461,10 @@ class Association:
         if packet_size is not None and (packet_size % 4 or not 40 <= packet_size <= 65_532):
             raise ValueError(f"a probe has 40 to 65532 bytes in whole words, not {packet_size}")
         path.request_heartbeat(self, now, packet_size)
+
+    def handle_path_change(self) -> None:
+        """The lower layer takes another path now: cwnd and RTO begin anew (RFC 9260 7.1, 7.2)."""
+        self.sender.path_changed()
 
     def shutdown(self, now: float) -> None:
         """End in order (RFC 9260 9.2): what is queued is delivered, then both sides close.

@@ -10,6 +10,7 @@ import attrs
 from rtcsctp.sctp.wire.tlv import Tlv
 
 __all__ = [
+    "PEER_RESTARTED",
     "AssociationReset",
     "BufferedAmountLow",
     "CloseReason",
@@ -30,6 +31,10 @@ __all__ = [
     "StreamResetFailed",
     "StreamsAdded",
 ]
+
+
+PEER_RESTARTED = "the peer restarted"
+"""Why requests failed that were not answered before a `Restarted`, which comes after them."""
 
 
 class Message:
@@ -91,6 +96,10 @@ class Restarted:
     Stream numbers begin anew in both directions; what the peer had not yet acknowledged is sent
     again; what it had half sent us is gone.
     """
+
+    unread: Mapping[int, int] = attrs.field(factory=dict, eq=False, repr=False)
+    """How many messages that came before the restart the user has not taken, by stream; what
+    `receive` gives after them, came after the restart."""
 
 
 @attrs.frozen

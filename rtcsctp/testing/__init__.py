@@ -6,7 +6,9 @@ The map of the package::
     network.py      the seeded network itself, in virtual time                           (pure)
     stepping.py     any two sans-IO cores over a network, stepped in virtual time        (pure)
     pair.py         … two SCTP associations                                              (pure)
+    dtls.py         a stand-in for DTLS, in virtual time and without cryptography        (pure)
     link.py         links for the runtime: simulated, in memory                          (Trio)
+    host.py         computers on a simulated network, for whole peers                    (Trio)
     pcapng.py       capture files for Wireshark, written and read
 
 A test of the runtime over a bad network, which takes no real time and always meets the same luck::
@@ -24,6 +26,8 @@ from __future__ import annotations
 
 from rtcsctp.runtime.link import CapturingLink
 from rtcsctp.testing.conditions import BurstLoss, Conditions
+from rtcsctp.testing.dtls import StandInEngine, StandInIdentity
+from rtcsctp.testing.host import SimulatedHost, SimulatedSocket, simulated_hosts
 from rtcsctp.testing.link import (
     MemoryLink,
     SimulatedLink,
@@ -58,9 +62,14 @@ __all__ = [
     "MemoryLink",
     "Network",
     "Pair",
+    "SimulatedHost",
     "SimulatedLink",
+    "SimulatedSocket",
+    "StandInEngine",
+    "StandInIdentity",
     "TraceEntry",
     "memory_links",
     "read_pcapng_untrusted",
+    "simulated_hosts",
     "simulated_links",
 ]

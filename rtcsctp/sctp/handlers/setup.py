@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING
 import attrs
 
 from rtcsctp.sctp.cookie import Cookie, CookieFault
-from rtcsctp.sctp.events import Closed, CloseReason, Connected, Restarted
+from rtcsctp.sctp.events import (
+    PEER_RESTARTED,
+    Closed,
+    CloseReason,
+    Connected,
+    Restarted,
+)
 from rtcsctp.sctp.handlers import path, teardown
 from rtcsctp.sctp.state import State, Step
 from rtcsctp.sctp.statistics import Drop
@@ -379,7 +385,7 @@ def _restart(a: Association, tcb: Tcb, now: float) -> bool:
     a.timers.clear()
     a.outbox.control.clear()
     a.shutdown_wanted = False
-    for event in a.reconfiguration.cancel("the peer restarted"):
+    for event in a.reconfiguration.cancel(PEER_RESTARTED):
         a.emit(event)
     a.setup.local_tag = tcb.local_tag
     a.setup.initial_tsn = tcb.local_initial_tsn
@@ -389,7 +395,7 @@ def _restart(a: Association, tcb: Tcb, now: float) -> bool:
     a.path.forget_heartbeats()
     a.step(Step.RESTART)
     path.start_heartbeats(a, now)
-    a.emit(Restarted())
+    a.emit(Restarted(a.inbox.unread_of(None)))
     a.outbox.queue_first(chunks.encode(ChunkType.COOKIE_ACK))
     teardown.progress(a, now)
     return True

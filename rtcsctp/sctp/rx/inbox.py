@@ -8,7 +8,7 @@ peer whose messages nobody reads.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rtcsctp.sctp.events import Message
 from rtcsctp.sctp.rx.reassembly import Whole
@@ -50,7 +50,7 @@ class Inbox:
         self.held = 0
         """Bytes held, overhead included: waiting for their turn, or unread."""
         self.unread = 0
-        """Messages that the user could take now."""
+        """Messages that the user could take now, those that were set aside included."""
         self.messages = 0
         """Messages that ever became readable."""
 
@@ -130,18 +130,26 @@ class Inbox:
 
     def take(self, stream_id: int, limit: int) -> list[Message]:
         """At most `limit` readable messages of a stream, which the user owns from now on."""
+        taken = self.set_aside(stream_id, limit)
+        self.held -= sum([message.charge for message in taken])
+        self.unread -= len(taken)
+        return taken
+
+    def set_aside(self, stream_id: int, limit: int) -> list[Message]:
+        """The same, but they count as held and unread until they are given back."""
         stream = self._streams.get(stream_id)
         if stream is None or not stream.ready:
             return []
         ready = stream.ready
         if len(ready) <= limit or not isinstance(ready, deque):
-            taken = list(ready)
             stream.ready = ()
-        else:
-            taken = [ready.popleft() for _ in range(limit)]
-        self.held -= sum([message.charge for message in taken])
-        self.unread -= len(taken)
-        return taken
+            return list(ready)
+        return [ready.popleft() for _ in range(limit)]
+
+    def give_back(self, messages: Sequence[Message]) -> None:
+        """Messages that were set aside, each once, take no room any more."""
+        self.held -= sum([message.charge for message in messages])
+        self.unread -= len(messages)
 
     def unread_of(self, stream_ids: Iterable[int] | None) -> dict[int, int]:
         """How many messages of each of these streams (None: of all) the user has not taken."""

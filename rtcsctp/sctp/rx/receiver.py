@@ -13,6 +13,7 @@ Both end at a hard limit of the window and two messages of the largest size.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
 
 from rtcsctp.errors import RemoteProtocolError
@@ -336,6 +337,12 @@ class Receiver:
         if taken and self.should_update_window():
             self.policy.immediately()
         return taken
+
+    def give_back(self, messages: Sequence[Message]) -> None:
+        """Messages that were set aside take no room any more; asks for a SACK like `receive`."""
+        self.inbox.give_back(messages)
+        if messages and self.should_update_window():
+            self.policy.immediately()
 
     def make_sack(self, room: int) -> bytes:
         """A SACK chunk of at most `room` bytes (at least 16) on what arrived so far."""

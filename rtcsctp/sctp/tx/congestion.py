@@ -45,16 +45,24 @@ class CongestionController(Protocol):
     def all_acked(self) -> None:
         """Nothing is in flight any more."""
 
+    def path_changed(self) -> None:
+        """Packets take another path from now on, of which nothing is known."""
+
 
 class Rfc9260:
     """Slow start, congestion avoidance and the rest, as RFC 9260 has them."""
 
-    __slots__ = ("_limit", "_pmdcs", "cwnd", "partial_bytes_acked", "ssthresh")
+    __slots__ = ("_initial", "_limit", "_pmdcs", "cwnd", "partial_bytes_acked", "ssthresh")
 
     def __init__(self, config: Config, pmdcs: int) -> None:
         self._pmdcs = pmdcs  # path maximum DATA chunk size, header included
         self._limit = config.slow_start_limit * pmdcs
-        self.cwnd = config.initial_cwnd * pmdcs
+        self._initial = config.initial_cwnd * pmdcs
+        self.path_changed()
+
+    def path_changed(self) -> None:
+        """RFC 9260 7.2.1, as at the beginning."""
+        self.cwnd = self._initial
         self.ssthresh = 1 << 40  # "arbitrarily high"
         self.partial_bytes_acked = 0
 

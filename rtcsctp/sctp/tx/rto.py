@@ -16,7 +16,11 @@ class RetransmissionTimeout:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._unscaled = config.rto_initial
+        self.path_changed()
+
+    def path_changed(self) -> None:
+        """Nothing is known of the path (rule C1)."""
+        self._unscaled = self._config.rto_initial
         self.srtt: float | None = None
         """Smoothed round-trip time, seconds; None before the first measurement."""
         self.rttvar = 0.0

@@ -10,6 +10,9 @@ in when it changes. Choosing is O(1), serving is O(log n) in the number of waiti
 - fair capacity: virtual time, which a stream spends by the byte;
 - weighted fair queueing: the same, with the bytes divided by the stream's weight.
 
+Before all of these comes a stream whose first message is urgent; several such streams go in the
+order in which these messages came.
+
 Virtual time is that of the stream served last, and stands still while all are idle: a stream that
 was idle begins at the present and not in its past, so it has saved nothing up (pitfall S39).
 """
@@ -17,6 +20,7 @@ was idle begins at the present and not in its past, so it has saved nothing up (
 from __future__ import annotations
 
 import heapq
+import math
 from typing import Protocol
 
 from rtcsctp.errors import ConfigError
@@ -31,6 +35,7 @@ class Schedulable(Protocol):
 
     stream_id: int
     priority: int
+    urgent: int
     weight: int
     virtual_time: float
 
@@ -96,6 +101,11 @@ class Scheduler:
         """A packet is full."""
 
     def _push(self, stream: Schedulable, key: Key) -> None:
+        if stream.urgent:
+            if stream.head_arrival <= stream.urgent:
+                key = (-math.inf, stream.head_arrival)
+            else:
+                stream.urgent = 0
         self._streams[stream.stream_id] = (key, stream)
         heap = self._heap
         if heap and heap[0][1] == stream.stream_id:
@@ -161,7 +171,7 @@ class _FairCapacity(Scheduler):
 
     def served(self, stream: Schedulable, size: int, *, turn_ends: bool) -> None:
         """See `Scheduler.served`; a stream that is alone spends its time, but need not queue."""
-        if len(self._streams) == 1:
+        if len(self._streams) == 1 and not stream.urgent:
             self._spend(stream, size)
         else:
             super().served(stream, size, turn_ends=turn_ends)

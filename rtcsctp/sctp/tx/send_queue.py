@@ -31,6 +31,7 @@ class OutStream:
         "priority",
         "queue",
         "stream_id",
+        "urgent",
         "virtual_time",
         "weight",
     )
@@ -47,6 +48,8 @@ class OutStream:
         self.buffered = 0
         self.low_threshold = 0
         self.priority = 0
+        self.urgent = 0
+        """Messages that arrived up to this one go before all others; 0 if there are none."""
         self.weight = 1
         self.virtual_time = 0.0
 
@@ -187,6 +190,14 @@ class SendQueue:
         self.buffered = after = before - size
         if after < self._high_water <= before:
             self.buffer_low = True
+
+    def expedite(self, stream_id: int) -> None:
+        """What waits on the stream now goes before everything else."""
+        stream = self.stream(stream_id)
+        waiting = stream.behind_barrier or stream.queue
+        if waiting:
+            stream.urgent = waiting[-1].arrival
+            self.active.changed(stream)
 
     def set_low_threshold(self, stream_id: int, amount: int) -> None:
         """Where a stream counts as low; raising it over what is buffered counts as crossing it."""

@@ -131,6 +131,14 @@ class Sender:
         self.resent_first = False
         """The lowest outstanding TSN was sent again since the caller last cleared this."""
 
+    def path_changed(self) -> None:
+        """Packets take another path: congestion window and timeout begin anew (RFC 9260 7.1, 7.2:
+        both belong to a destination).
+        """
+        self.congestion.path_changed()
+        self.rto.path_changed()
+        self._burst_limit = max(self.outstanding.flight, self.congestion.cwnd)
+
     def restart(
         self, initial_tsn: int, peer_rwnd: int, *, interleaved: bool, partially_reliable: bool
     ) -> None:

@@ -91,6 +91,21 @@ def test_take_gives_at_most_as_many_as_asked_for() -> None:
     assert inbox.take(9, 3) == []
 
 
+def test_what_is_set_aside_is_charged_until_it_is_given_back() -> None:
+    inbox = Inbox()
+    put(inbox, *(whole(0, i, bytes([i]), charge=10) for i in range(4)))
+    aside = inbox.set_aside(0, 3)
+    assert payloads(aside) == [b"\0", b"\1", b"\2"]
+    assert (inbox.held, inbox.unread) == (40, 4)
+    assert payloads(inbox.take(0, 10)) == [b"\3"]
+    inbox.give_back(aside[:2])
+    assert (inbox.held, inbox.unread) == (10, 1)
+    inbox.give_back(aside[2:])
+    assert (inbox.held, inbox.unread) == (0, 0)
+    inbox.give_back([])
+    assert inbox.set_aside(0, 1) == inbox.set_aside(9, 1) == []
+
+
 def test_stream_is_announced_when_it_becomes_readable_and_not_again() -> None:
     inbox = Inbox()
     put(inbox, whole(3, 0), whole(3, 1), whole(4, 1))
@@ -189,6 +204,7 @@ class InboxAgainstLists(RuleBasedStateMachine):
         self.readable: dict[int, list[bytes]] = {s: [] for s in self.streams}
         self.announced: list[int] = []
         self.charges: dict[bytes, int] = {}
+        self.aside: list[Message] = []
         self.count = 0
 
     def _becomes_readable(self, stream: int, payload: bytes) -> None:
@@ -251,6 +267,18 @@ class InboxAgainstLists(RuleBasedStateMachine):
         assert taken == self.readable[stream][:limit]
         del self.readable[stream][:limit]
 
+    @rule(stream=st.sampled_from(streams), limit=st.integers(1, 4))
+    def set_aside(self, stream: int, limit: int) -> None:
+        taken = self.real.set_aside(stream, limit)
+        assert payloads(taken) == self.readable[stream][:limit]
+        del self.readable[stream][:limit]
+        self.aside += taken
+
+    @rule(count=st.integers(1, 6))
+    def give_back(self, count: int) -> None:
+        self.real.give_back(self.aside[:count])
+        del self.aside[:count]
+
     @rule(stream=st.sampled_from((*streams, None)))
     def reset(self, stream: int | None) -> None:
         self.real.reset(None if stream is None else [stream])
@@ -274,6 +302,7 @@ class InboxAgainstLists(RuleBasedStateMachine):
     @invariant()
     def books_agree(self) -> None:
         kept = [p for messages in self.readable.values() for p in messages]
+        kept += payloads(self.aside)
         assert self.real.unread == len(kept)
         kept += [p for waiting in self.waiting.values() for p in waiting.values()]
         assert self.real.held == sum(self.charges[p] for p in kept)

@@ -295,3 +295,60 @@ def test_nobody_starves_but_by_priority(name: str, interleaving: bool) -> None:
     assert sorted(order) == sorted(list(range(20)) * 3)
     if name != "fcfs":
         assert set(order[:20]) == set(range(20))
+
+
+# ------------------------------------------------------------------------------ urgent messages
+
+
+@pytest.mark.parametrize("name", [name for name in SCHEDULERS if name != "round_robin_packet"])
+@BOTH
+def test_what_is_expedited_goes_before_all_else_and_nothing_after_it_does(
+    name: str, interleaving: bool
+) -> None:
+    line = Line(name, interleaving=interleaving)
+    for stream in range(1, 9):
+        line.weigh(stream, weight=stream, priority=stream)
+        line.put(stream, 2 * CHUNK, 2 * CHUNK)
+    assert line.chunks(8 if interleaving else 16)  # all have spent something, or are done
+    for stream in range(1, 9):
+        line.put(stream, CHUNK)
+    line.put(9, 2 * CHUNK + 1)
+    line.put(10, 1)
+    for stream in (9, 10):
+        line.queue.expedite(stream)
+    line.put(9, *[CHUNK] * 50)
+    assert line.chunks(4) == [9, 9, 9, 10]
+    rest = line.chunks()
+    assert rest.index(8) <= 20
+    assert rest.count(9) == 50
+
+
+@EACH
+def test_expediting_waits_for_a_message_that_has_begun(name: str) -> None:
+    line = Line(name, interleaving=False)
+    line.put(1, 3 * CHUNK, CHUNK)
+    assert line.chunks(1) == [1]
+    line.put(2, CHUNK)
+    line.queue.expedite(2)
+    assert line.chunks() == [1, 1, 2, 1]
+
+
+@EACH
+def test_expediting_nothing_does_nothing(name: str) -> None:
+    line = Line(name, interleaving=True)
+    line.queue.expedite(2)
+    line.put(1, CHUNK)
+    line.put(2, CHUNK)
+    assert line.chunks() == [1, 2]
+
+
+def test_an_urgent_message_behind_a_barrier_is_urgent_when_its_time_comes() -> None:
+    line = Line("weighted_fair", interleaving=True)
+    line.put(1, *[CHUNK] * 10)
+    barred = line.queue.stream(2)
+    line.queue.put_barrier(barred)
+    line.put(2, CHUNK, CHUNK)
+    line.queue.expedite(2)
+    assert line.chunks(3) == [1, 1, 1]
+    line.queue.lift_barrier(barred, from_zero=True)
+    assert line.chunks(3) == [2, 2, 1]

@@ -1,0 +1,68 @@
+"""Names in candidates: multicast DNS, opened when it is first needed, and other names."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Sequence
+
+import trio
+
+from rtcsctp.runtime.host import Host
+from rtcsctp.runtime.mdns import Mdns, open_mdns
+
+__all__ = ["Names"]
+
+_RESOLVE_TIMEOUT = 10.0  # seconds; a candidate that is not known by then is no use any more
+_MAX_LOOKUPS = 16  # at once: a description may have many names
+
+
+class Names:
+    """The names of one peer, or of all peers of a server; `run` is its task.
+
+    A host name hides an address from everybody but the local network. Nothing waits for one: the
+    peer's first check tells its address long before.
+    """
+
+    def __init__(
+        self, host: Host, rng: random.Random, interfaces: Sequence[str] | None = None
+    ) -> None:
+        """Names on these interfaces; None: on all that have multicast."""
+        self._host = host
+        self._rng = rng
+        self._interfaces = interfaces
+        self._mdns: Mdns | None = None
+        self._wanted = trio.Event()
+        self._there = trio.Event()
+        self._lookups = trio.CapacityLimiter(_MAX_LOOKUPS)
+
+    async def run(self) -> None:
+        """Hold the multicast sockets from when they are wanted until cancelled."""
+        await self._wanted.wait()
+        async with open_mdns(self._interfaces, rng=self._rng) as self._mdns:
+            self._there.set()
+            await trio.sleep_forever()
+
+    async def _open(self) -> Mdns:
+        self._wanted.set()
+        await self._there.wait()
+        assert self._mdns is not None
+        return self._mdns
+
+    async def publish(self, address: str) -> str:
+        """A new name for one of our addresses.
+
+        Raises:
+            OSError: multicast DNS cannot be used here.
+        """
+        return (await self._open()).publish(address)
+
+    async def resolve(self, name: str) -> Sequence[str]:
+        """The addresses of a name; none if it cannot be found in time, or is no name."""
+        async with self._lookups:
+            with trio.move_on_after(_RESOLVE_TIMEOUT):
+                with contextlib.suppress(OSError, ValueError):
+                    if name.lower().endswith(".local"):
+                        return [await (await self._open()).resolve(name)]
+                    return await self._host.resolve(name)
+        return []

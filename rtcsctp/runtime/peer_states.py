@@ -1,0 +1,64 @@
+"""The states of a peer connection, as the W3C defines them, and what tells of their changes."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import attrs
+
+from rtcsctp.dtls.engine import DtlsState
+from rtcsctp.ice.events import GatheringProblem, IceState, SelectedPairChanged
+
+__all__ = ["ConnectionState", "PeerEvent", "SctpState", "StateChange", "connection_state"]
+
+
+class ConnectionState(Enum):
+    """W3C RTCPeerConnectionState."""
+
+    NEW = "new"
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+    DISCONNECTED = "disconnected"
+    FAILED = "failed"
+    CLOSED = "closed"
+
+
+class SctpState(Enum):
+    """W3C RTCSctpTransportState; "new" until DTLS is done."""
+
+    NEW = "new"
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+    CLOSED = "closed"
+
+
+@attrs.frozen
+class StateChange:
+    """A state of a peer connection is another one now.
+
+    Attributes:
+        what: "connection", "ice", "gathering", "dtls", "sctp" or "signalling".
+        state: the new state.
+    """
+
+    what: str
+    state: Enum
+
+
+PeerEvent = StateChange | SelectedPairChanged | GatheringProblem
+"""What `PeerConnection.events` gives."""
+
+
+def connection_state(ice: IceState, dtls: DtlsState, *, closed: bool) -> ConnectionState:
+    """The state of the whole (W3C WebRTC, RTCPeerConnectionState enum)."""
+    if closed:
+        return ConnectionState.CLOSED
+    if ice is IceState.FAILED or dtls is DtlsState.FAILED:
+        return ConnectionState.FAILED
+    if ice is IceState.DISCONNECTED:
+        return ConnectionState.DISCONNECTED
+    if ice is IceState.NEW and dtls is DtlsState.NEW:
+        return ConnectionState.NEW
+    if ice in (IceState.CONNECTED, IceState.COMPLETED) and dtls is DtlsState.CONNECTED:
+        return ConnectionState.CONNECTED
+    return ConnectionState.CONNECTING

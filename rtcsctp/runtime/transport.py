@@ -1,0 +1,368 @@
+"""ICE and DTLS of one peer on Trio, and the link that they are for SCTP (RFC 8261).
+
+A datagram's way in: the socket's task hands a batch to the ICE agent, which eats STUN and TURN and
+gives back what came from addresses that ICE has validated; that goes to the DTLS engine, and what
+the engine gives back waits in `DtlsLink` for the association. The way out is the same backwards.
+
+`Transport.settle` is the one synchronous funnel after anything has touched the agent or the engine:
+events to the owner, packets to the sockets, deadlines to the alarms. What ICE and DTLS send for
+themselves is sent now or lost, as they repeat it; only the association's packets wait for a socket
+that is full.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+
+import trio
+
+from rtcsctp.dtls.engine import DtlsEngine, DtlsEvent, DtlsIdentity, DtlsState
+from rtcsctp.dtls.fingerprint import Fingerprint
+from rtcsctp.ice.agent import Agent
+from rtcsctp.ice.events import IceEvent, Transmit
+from rtcsctp.runtime.alarm import Alarm
+from rtcsctp.runtime.host import Address, Datagram, DatagramSocket
+
+__all__ = ["DtlsLink", "StreamCarrier", "Transport"]
+
+MAX_DATAGRAM = 1232
+"""Largest UDP payload before a path is known to carry more, bytes: what is left of IPv6's 1,280
+after the headers of IPv6 and UDP."""
+
+_MAX_EARLY = 32  # DTLS datagrams kept until it is known who is client; a ClientHello has two or so
+_MAX_QUEUED = 4096  # packets that wait for the association's receiver
+_MAX_STREAM_QUEUE = 1 << 20  # bytes that wait for a TCP connection to a TURN server
+
+
+class Transport:
+    """The sockets, the ICE agent and the DTLS engine of one peer.
+
+    Attributes:
+        agent: the ICE agent.
+        engine: the DTLS engine, once it is known who is client.
+        link: what SCTP uses.
+        dropped: datagrams dropped because a queue was full.
+    """
+
+    def __init__(
+        self,
+        agent: Agent,
+        *,
+        on_ice_event: Callable[[IceEvent], None],
+        on_dtls_event: Callable[[DtlsEvent], None],
+    ) -> None:
+        self.agent = agent
+        self.engine: DtlsEngine | None = None
+        self.link = DtlsLink(self)
+        self.dropped = 0
+        self._on_ice_event = on_ice_event
+        self._on_dtls_event = on_dtls_event
+        self._carriers: dict[int, DatagramSocket | StreamCarrier] = {}
+        self._own: list[DatagramSocket | StreamCarrier] = []
+        self._early: list[bytes] = []
+        self._ice_alarm = Alarm(lambda: self.agent.deadline, self._handle_ice_timer)
+        self._dtls_alarm = Alarm(self._dtls_deadline, self._handle_dtls_timer)
+
+    def start(self, nursery: trio.Nursery) -> None:
+        """Start the tasks of the timers."""
+        nursery.start_soon(self._ice_alarm.run, name="timer ICE")
+        nursery.start_soon(self._dtls_alarm.run, name="timer DTLS")
+
+    # ------------------------------------------------------------------------------ sockets
+
+    def add_socket(
+        self, number: int, sock: DatagramSocket, nursery: trio.Nursery, *, hidden_as: str | None
+    ) -> None:
+        """Use a UDP socket of our own; it is closed with the transport."""
+        self._carriers[number] = sock
+        self._own.append(sock)
+        self.agent.add_socket(number, sock.address, trio.current_time(), hidden_as=hidden_as)
+        nursery.start_soon(self._run_socket, number, sock, name=f"socket {sock.address}")
+
+    def add_shared_socket(self, number: int, sock: DatagramSocket) -> None:
+        """Use a UDP socket whose owner hands us what is ours by `handle_datagrams`."""
+        self._carriers[number] = sock
+        self.agent.add_socket(number, sock.address, trio.current_time())
+
+    def add_stream(self, number: int, carrier: StreamCarrier, nursery: trio.Nursery) -> None:
+        """Use a TCP or TLS connection to a TURN server."""
+        self._carriers[number] = carrier
+        self._own.append(carrier)
+        nursery.start_soon(self._run_stream, number, carrier, name=f"stream {number}")
+
+    async def _run_socket(self, number: int, sock: DatagramSocket) -> None:
+        while True:
+            try:
+                batch = await sock.receive()
+            except trio.ClosedResourceError:
+                return
+            self.handle_datagrams(number, batch)
+
+    async def _run_stream(self, number: int, carrier: StreamCarrier) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(carrier.run_sender)
+            async for data in carrier.received():
+                now = trio.current_time()
+                self._handle_dtls_datagrams(self.agent.handle_stream(number, data, now), now)
+                self.settle()
+            nursery.cancel_scope.cancel()
+        self.agent.stream_closed(number, trio.current_time())
+        self.settle()
+
+    # ------------------------------------------------------------------------- from outside
+
+    def handle_datagrams(self, number: int, batch: Sequence[Datagram]) -> None:
+        """Datagrams that arrived on a socket. Nothing in them can make this raise."""
+        now = trio.current_time()
+        datagrams = self.agent.handle_datagrams(number, batch, now)
+        if datagrams:
+            self._handle_dtls_datagrams(datagrams, now)
+        self.settle()
+
+    def _handle_dtls_datagrams(self, datagrams: Sequence[bytes], now: float) -> None:
+        engine = self.engine
+        if engine is None:
+            # They come from where ICE says the peer is; only its description is not here yet.
+            self._early.extend(datagrams[: _MAX_EARLY - len(self._early)])
+            return
+        packets = engine.handle_datagrams(datagrams, now)
+        if packets:
+            self.dropped += self.link.put(packets)
+
+    def _handle_ice_timer(self, now: float) -> None:
+        self.agent.handle_timer(now)
+        self.settle()
+
+    def _dtls_deadline(self) -> float | None:
+        return self.engine.deadline if self.engine is not None else None
+
+    def _handle_dtls_timer(self, now: float) -> None:
+        if self.engine is not None:
+            self.engine.handle_timer(now)
+            self.settle()
+
+    # ---------------------------------------------------------------------------------- out
+
+    def settle(self) -> None:
+        """Take out of agent and engine what has come of touching them."""
+        agent = self.agent
+        while (event := agent.poll_event()) is not None:
+            self._on_ice_event(event)
+        now = trio.current_time()
+        engine = self.engine
+        if engine is not None:
+            if engine.state is DtlsState.NEW and (agent.is_writable or not engine.is_client):
+                engine.start(now)
+            while (note := engine.poll_event()) is not None:
+                self._on_dtls_event(note)
+            if flight := engine.poll_transmit(now):
+                self._transmit(agent.send(flight))
+            self._dtls_alarm.check()
+        self._transmit(agent.poll_transmit(now))
+        self._ice_alarm.check()
+
+    def _transmit(self, transmits: Sequence[Transmit]) -> None:
+        for transmit in transmits:
+            carrier = self._carriers.get(transmit.socket)
+            if carrier is not None:
+                carrier.send_nowait(transmit.datagrams, transmit.address)
+
+    async def send(self, packets: Sequence[bytes]) -> None:
+        """Encrypt packets of the association, and send them; waits while the socket is full."""
+        engine = self.engine
+        transmits = self.agent.send(engine.send(packets)) if engine is not None else ()
+        if self.agent.overhead:  # a relay may need a channel or a permission now
+            self._transmit(self.agent.poll_transmit(trio.current_time()))
+            self._ice_alarm.check()
+        if not transmits:  # nothing can be sent now: to SCTP, they are lost
+            await trio.lowlevel.checkpoint()
+        for transmit in transmits:
+            carrier = self._carriers.get(transmit.socket)
+            if carrier is not None:
+                await carrier.send(transmit.datagrams, transmit.address)
+
+    # --------------------------------------------------------------------------------- DTLS
+
+    def start_dtls(
+        self, identity: DtlsIdentity, *, client: bool, announced: Sequence[Fingerprint]
+    ) -> None:
+        """Begin the handshake as soon as ICE has a path; in place of an engine that was there."""
+        self.engine = identity.engine(
+            client=client, remote_fingerprints=announced, mtu=MAX_DATAGRAM - self.agent.overhead
+        )
+        now = trio.current_time()
+        if not client:
+            self.engine.start(now)
+        early, self._early = self._early, []
+        if early:
+            self._handle_dtls_datagrams(early, now)
+        self.settle()
+
+    def renew_link(self) -> None:
+        """Another association will run over it: close the link of the last one."""
+        self.link.close()
+        self.link = DtlsLink(self)
+
+    # ---------------------------------------------------------------------------------- end
+
+    def close(self) -> None:
+        """Send close_notify and release the TURN allocations; sockets close with `aclose`."""
+        now = trio.current_time()
+        if self.engine is not None:
+            self.engine.close(now)
+        self.settle()
+        self.agent.close(now)
+        self.settle()
+        self.link.close()
+
+    async def aclose(self) -> None:
+        """Close our sockets; what waits for a TURN server's TCP connection is sent first."""
+        for carrier in self._own:
+            if isinstance(carrier, StreamCarrier):
+                await carrier.aclose()
+            else:
+                carrier.close()
+
+
+class DtlsLink:
+    """The link of one association: SCTP packets over DTLS (RFC 8261)."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self._queue: list[bytes] = []
+        self._arrival = trio.lowlevel.ParkingLot()
+        self._closed = False
+
+    @property
+    def max_packet_size(self) -> int:
+        """Largest packet, bytes, that passes every path that carries IPv6."""
+        engine = self._transport.engine
+        overhead = engine.overhead if engine is not None else 0
+        return MAX_DATAGRAM - overhead - self._transport.agent.overhead
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no packet waits."""
+        return not self._queue
+
+    def put(self, packets: Sequence[bytes]) -> int:
+        """Queue packets that arrived; gives how many found no room."""
+        queue = self._queue
+        room = _MAX_QUEUED - len(queue)
+        if not queue:
+            self._arrival.unpark_all()
+        queue.extend(packets[:room] if room < len(packets) else packets)
+        return max(0, len(packets) - room)
+
+    async def send(self, packets: Sequence[bytes]) -> None:
+        """Send packets; those that cannot be sent now are lost.
+
+        Raises:
+            trio.ClosedResourceError: the peer was closed.
+        """
+        if self._closed:
+            await trio.lowlevel.checkpoint()
+            raise trio.ClosedResourceError("this peer was closed")
+        await self._transport.send(packets)
+
+    async def receive(self) -> Sequence[bytes]:
+        """All packets that are there; waits for the first one.
+
+        Raises:
+            trio.ClosedResourceError: the peer was closed.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if self._queue:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        while not self._queue:
+            if self._closed:
+                raise trio.ClosedResourceError("this peer was closed")
+            await self._arrival.park()
+        packets, self._queue = self._queue, []
+        return packets
+
+    def close(self) -> None:
+        """No more packets; a pending `receive` is woken."""
+        self._closed = True
+        self._arrival.unpark_all()
+
+    async def aclose(self) -> None:
+        """Close it; ICE and DTLS go on."""
+        self.close()
+        await trio.lowlevel.checkpoint()
+
+
+class StreamCarrier:
+    """A TCP or TLS connection to a TURN server, that takes datagrams as a UDP socket does."""
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self._stream = stream
+        self._queue: list[bytes] = []
+        self._queued = 0
+        self._bell, self._doorbell = trio.open_memory_channel[None](1)
+        self._room = trio.lowlevel.ParkingLot()
+        self._broken = False
+        self.lost = 0
+        """Datagrams for which there was no room."""
+
+    def send_nowait(self, datagrams: Sequence[bytes], destination: Address) -> None:
+        """Queue datagrams, as far as there is room."""
+        del destination
+        for datagram in datagrams:
+            if self._broken or self._queued >= _MAX_STREAM_QUEUE:
+                self.lost += 1
+                continue
+            self._queue.append(datagram)
+            self._queued += len(datagram)
+        if not self._bell.statistics().current_buffer_used:
+            self._bell.send_nowait(None)
+
+    async def send(self, datagrams: Sequence[bytes], destination: Address) -> None:
+        """Queue datagrams; waits for room."""
+        await trio.lowlevel.checkpoint()
+        while self._queued >= _MAX_STREAM_QUEUE and not self._broken:
+            await self._room.park()
+        self.send_nowait(datagrams, destination)
+
+    async def run_sender(self) -> None:
+        """The task that writes to the connection."""
+        try:
+            while True:
+                await self._doorbell.receive()
+                while self._queue:
+                    await self._stream.send_all(self._take())
+                    self._room.unpark_all()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._break()
+
+    def _take(self) -> bytes:
+        data = b"".join(self._queue)
+        self._queue.clear()
+        self._queued = 0
+        return data
+
+    async def received(self) -> AsyncIterator[bytes]:
+        """What arrives, until the connection ends."""
+        try:
+            while data := await self._stream.receive_some():
+                yield bytes(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+        self._break()
+
+    def _break(self) -> None:
+        self._broken = True
+        self._queue.clear()
+        self._queued = 0
+        self._room.unpark_all()
+
+    async def aclose(self) -> None:
+        """Write what is queued, and close."""
+        try:
+            if self._queue and not self._broken:
+                await self._stream.send_all(self._take())
+        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
+            pass
+        finally:
+            self._break()
+            await trio.aclose_forcefully(self._stream)
