@@ -41,7 +41,7 @@ from rtcsctp.runtime.channel import DataChannel
 from rtcsctp.runtime.channel_driver import ChannelDriver
 from rtcsctp.runtime.errors import ConnectionLost
 from rtcsctp.runtime.gathering import ask_servers, gather
-from rtcsctp.runtime.host import Host, SystemHost
+from rtcsctp.runtime.host import THIS_HOST, Host
 from rtcsctp.runtime.link import CapturingLink, Link
 from rtcsctp.runtime.names import Names
 from rtcsctp.runtime.peer_config import PeerConfig
@@ -71,6 +71,7 @@ _MAX_RETRANSMITS = 20
 """The peer is there as long as ICE says so (RFC 7675). With 5 s between retransmissions at most,
 SCTP gives up after 85 s at the earliest, when a connection without consent is over in any case."""
 
+_STATES = ("signalling", "gathering", "ice", "dtls", "sctp", "connection")
 _CLOSING_TIME = 0.2  # seconds that closing connections to TURN servers may take
 
 
@@ -111,14 +112,14 @@ class Connection:
         self._nursery = nursery
         self._rng = rng
         self._shared = shared
-        self._host: Host = config.host if config.host is not None else SystemHost()
+        self._host: Host = config.host if config.host is not None else THIS_HOST
         self._names = names if names is not None else Names(self._host, rng, config.interfaces)
         self._signalling_state = signalling_state
         self._gathering = False
         self._subscribers: list[trio.MemorySendChannel[PeerEvent]] = []
-        self._states: dict[str, Enum] = {}
+        self._states: tuple[Enum | None, ...] = (None,) * len(_STATES)
         ufrag, pwd = credentials
-        self.agent = Agent(config.ice_config(), controlling=True, rng=rng, ufrag=ufrag, pwd=pwd)
+        self.agent = Agent(config.agent_config, controlling=True, rng=rng, ufrag=ufrag, pwd=pwd)
         self.transport = Transport(
             self.agent, on_ice_event=self._on_ice_event, on_dtls_event=self._on_dtls_event
         )
@@ -200,20 +201,23 @@ class Connection:
 
     def notice(self) -> None:
         """Tell of states that have changed, and wake who waits for one."""
-        now: dict[str, Enum] = {
-            "signalling": self._signalling_state(),
-            "gathering": self.agent.gathering_state,
-            "ice": self.agent.state,
-            "dtls": self.dtls_state,
-            "sctp": self.sctp_state,
-            "connection": self.connection_state,
-        }
-        before, self._states = self._states, now
-        for what, state in now.items():
-            if before and before[what] is not state:
-                self._publish(StateChange(what, state))
-        if now != before:
-            self.changed.unpark_all()
+        agent = self.agent
+        now = (
+            self._signalling_state(),
+            agent.gathering_state,
+            agent.state,
+            self.dtls_state,
+            self.sctp_state,
+            self.connection_state,
+        )
+        before = self._states
+        if now == before:
+            return
+        self._states = now
+        for what, old, new in zip(_STATES, before, now, strict=True):
+            if old is not new:
+                self._publish(StateChange(what, new))
+        self.changed.unpark_all()
         self.incoming.look()
 
     def _publish(self, event: PeerEvent) -> None:
@@ -425,5 +429,4 @@ def make_identity(config: PeerConfig) -> DtlsIdentity:
     """Who we are: what the configuration says, or a new certificate."""
     if config.identity is not None:
         return config.identity
-    certificate = config.certificate
-    return OpenSslIdentity(certificate if certificate is not None else Certificate.generate())
+    return OpenSslIdentity(Certificate.generate())

@@ -3,8 +3,9 @@
 - *receiver* takes batches of datagrams from the link and gives them to the core;
 - *sender* waits on a doorbell, a memory channel of size 1, pulls packets from the core when the
   link is ready, and sends them in batches; made so late, packets carry the newest SACK;
-- one task per named *timer* sleeps until the deadline that it last heard of. Only earlier deadlines
-  are told to it, over its memory channel; that a deadline has moved later it finds on waking.
+- one task per named *timer*, from when it is first needed, sleeps until the deadline that it last
+  heard of. Only earlier deadlines are told to it, over its memory channel; that a deadline has
+  moved later it finds on waking.
 
 `Driver.settle` is the one synchronous funnel after anything has touched the core: events out,
 doorbell rung, timers told. The core is touched only between two awaits, so there are no locks and
@@ -64,6 +65,7 @@ class Driver:
         self._last_state = core.state
         self._rung = False
         self._last_call = False
+        self._nursery: trio.Nursery | None = None
         self._sender_done = trio.Event()
         self._sender_scope = trio.CancelScope(shield=True)
         self._bell, self._doorbell = trio.open_memory_channel[None](1)
@@ -76,9 +78,7 @@ class Driver:
         """Start the tasks."""
         nursery.start_soon(self._run_receiver, name="receiver")
         nursery.start_soon(self._run_sender, name="sender")
-        for timer in Timer:
-            self._tell[timer], earlier = trio.open_memory_channel[None](1)
-            nursery.start_soon(self._run_timer, timer, earlier, name=f"timer {timer.value}")
+        self._nursery = nursery
         self.settle()
 
     async def _run_receiver(self) -> None:
@@ -184,9 +184,16 @@ class Driver:
             self._bell.send_nowait(None)
 
     def _wake_timer(self, timer: Timer) -> None:
+        """Tell a timer's task of an earlier deadline; the first time, start it."""
+        tell = self._tell.get(timer)
+        if tell is None:
+            assert self._nursery is not None
+            self._tell[timer], earlier = trio.open_memory_channel[None](1)
+            self._nursery.start_soon(self._run_timer, timer, earlier, name=f"timer {timer.value}")
+            return
         # If its channel is full, it is yet to see the last one, and will see the newest deadline.
         with contextlib.suppress(trio.WouldBlock):
-            self._tell[timer].send_nowait(None)
+            tell.send_nowait(None)
 
     def _lose_link(self, error: Exception) -> None:
         """The link is gone, and with it the association, unless that has ended."""

@@ -11,8 +11,10 @@ that the kernel refuses is a datagram lost.
 from __future__ import annotations
 
 import ipaddress
+import math
 import socket
 import ssl
+import time
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -20,7 +22,15 @@ import attrs
 import ifaddr
 import trio
 
-__all__ = ["Address", "DatagramSocket", "Host", "InterfaceAddress", "SystemHost", "UdpSocket"]
+__all__ = [
+    "THIS_HOST",
+    "Address",
+    "DatagramSocket",
+    "Host",
+    "InterfaceAddress",
+    "SystemHost",
+    "UdpSocket",
+]
 
 Address = tuple[str, int]
 """An IP address in its canonical text form, and a port."""
@@ -30,6 +40,7 @@ Datagram = tuple[bytes, Address]
 
 _MAX_DATAGRAM = 65_535
 _DATAGRAMS_AT_ONCE = 64  # received before other tasks have their turn
+_ADDRESSES_KEPT = 0.5  # seconds
 _SOCKET_BUFFER = 4 << 20  # bytes we ask for; the kernel gives what its limits allow
 
 
@@ -208,8 +219,20 @@ class UdpSocket:
 class SystemHost:
     """This computer."""
 
+    def __init__(self) -> None:
+        self._known: list[InterfaceAddress] = []
+        self._known_until = -math.inf
+
     def addresses(self) -> Sequence[InterfaceAddress]:
-        """The addresses of the interfaces that are up, by way of ``ifaddr``."""
+        """The addresses of the interfaces that are up, as they were in the last half second."""
+        # Asking takes a millisecond, which is much where peers come by the hundred.
+        now = time.monotonic()
+        if now >= self._known_until:
+            self._known = self._ask()
+            self._known_until = now + _ADDRESSES_KEPT
+        return self._known
+
+    def _ask(self) -> list[InterfaceAddress]:
         found = []
         for adapter in ifaddr.get_adapters():
             for entry in adapter.ips:
@@ -249,3 +272,7 @@ class SystemHost:
             await trio.aclose_forcefully(secure)
             raise
         return secure
+
+
+THIS_HOST = SystemHost()
+"""The computer that this program runs on."""

@@ -11,6 +11,7 @@ import attrs
 
 from rtcsctp.dtls.certificate import Certificate
 from rtcsctp.dtls.engine import DtlsIdentity
+from rtcsctp.dtls.openssl import OpenSslIdentity
 from rtcsctp.errors import ConfigError
 from rtcsctp.ice.config import IceConfig
 from rtcsctp.ice.servers import IceServer
@@ -156,11 +157,17 @@ class PeerConfig:
     address_filter: Callable[[str], bool] | None = None
     """Says of each own IP address whether it may be used; in addition to the fields above."""
 
-    def ice_config(self) -> IceConfig:
-        """What the ICE agent is told."""
-        return attrs.evolve(
+    agent_config: IceConfig = attrs.field(init=False, repr=False, eq=False)
+    """What the ICE agent is told: `ice`, and the fields above that go before its own."""
+
+    def __attrs_post_init__(self) -> None:
+        agent_config = attrs.evolve(
             self.ice,
             policy=self.ice_transport_policy,
             lite=self.ice_lite or self.ice.lite,
             public_addresses={**self.ice.public_addresses, **self.public_addresses},
         )
+        object.__setattr__(self, "agent_config", agent_config)
+        if self.identity is None and self.certificate is not None:
+            # One OpenSSL context for all peers of this configuration.
+            object.__setattr__(self, "identity", OpenSslIdentity(self.certificate))

@@ -14,7 +14,7 @@ from rtcsctp.runtime.connection import make_identity
 from rtcsctp.runtime.descriptions import CandidateForm, DescriptionForm
 from rtcsctp.runtime.errors import ConnectionLost, ServerBusyError
 from rtcsctp.runtime.gathering import usable_addresses
-from rtcsctp.runtime.host import Address, DatagramSocket, Host, SystemHost
+from rtcsctp.runtime.host import THIS_HOST, Address, DatagramSocket, Host
 from rtcsctp.runtime.names import Names
 from rtcsctp.runtime.peer import PeerConnection
 from rtcsctp.runtime.peer_config import PeerConfig
@@ -245,7 +245,7 @@ async def serve(
         OSError: the port cannot be had, or there is no address to be had it on.
     """
     config = config if config is not None else PeerConfig()
-    host = config.host if config.host is not None else SystemHost()
+    host = config.host if config.host is not None else THIS_HOST
     rng = config.rng if config.rng is not None else random.SystemRandom()
     shared = SharedSockets(bind_all(config, host, port))
     names = Names(host, rng, config.interfaces)

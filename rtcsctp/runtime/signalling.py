@@ -116,7 +116,7 @@ class Signalling:
         return LocalParameters(
             ufrag=ufrag,
             pwd=pwd,
-            ice_lite=config.ice_config().lite,
+            ice_lite=config.agent_config.lite,
             fingerprints=self._connection.identity.fingerprints,
             candidates=() if renewed else agent.local_candidates,
             end_of_candidates=complete and not renewed,

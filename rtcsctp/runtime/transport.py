@@ -134,7 +134,8 @@ class Transport:
         self.settle()
 
     def _dtls_deadline(self) -> float | None:
-        return self.engine.deadline if self.engine is not None else None
+        engine = self.engine
+        return engine.deadline if engine is not None and self.agent.is_writable else None
 
     def _handle_dtls_timer(self, now: float) -> None:
         if self.engine is not None:
@@ -155,7 +156,9 @@ class Transport:
                 engine.start(now)
             while (note := engine.poll_event()) is not None:
                 self._on_dtls_event(note)
-            if flight := engine.poll_transmit(now):
+            # The peer's ClientHello may have come before any check of ours was answered. The answer
+            # waits for that, as it would be lost.
+            if agent.is_writable and (flight := engine.poll_transmit(now)):
                 self._transmit(agent.send(flight))
             self._dtls_alarm.check()
         self._transmit(agent.poll_transmit(now))
