@@ -5,6 +5,11 @@ The map of the package::
     main.py        all commands: which there are, how they are run, what the exit code says
     arguments.py   words of the command line into values: addresses, sizes, settings
     demo.py        `rtcsctp demo`
+    serve.py       `rtcsctp serve`: a WebRTC server with a page for browsers …
+    services.py    … what it does with the channels of its peers …
+    files.py       … files over a channel, and a folder that strangers may use
+    connect.py     `rtcsctp connect`: its counterpart: chat, ping, a file
+    peers.py       what these two have in common: options of ICE, the certificate
     sctp.py        `rtcsctp sctp …`: the options of its three commands …
     echo.py        … `echo`: a server that sends back what it gets
     send.py        … `send`: a file, standard input, or made-up messages

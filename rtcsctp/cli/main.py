@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 
 import rtcsctp
-from rtcsctp.cli import demo, sctp
+from rtcsctp.cli import connect, demo, sctp, serve
 from rtcsctp.cli.arguments import Run, config_from
 from rtcsctp.cli.failure import OK, explain
 from rtcsctp.cli.output import complain
@@ -27,6 +27,8 @@ __all__ = ["main"]
 _EPILOG = """\
 examples:
   rtcsctp demo
+  rtcsctp serve --http 127.0.0.1:8080
+  rtcsctp connect http://127.0.0.1:8080/ --ping
   rtcsctp sctp receive --udp 127.0.0.1:9900 --port 5001 --out copy.bin
   rtcsctp sctp send --peer 127.0.0.1:9900 --port 5001 original.bin
 
@@ -73,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="rtcsctp",
-        description="SCTP associations over UDP: a demonstration, a server, and file transfer.",
+        description="WebRTC data channels, and SCTP over UDP: servers, file transfer, a demo.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -81,5 +83,7 @@ def _build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"rtcsctp {rtcsctp.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     demo.add_parser(commands.add_parser)
+    serve.add_parser(commands.add_parser)
+    connect.add_parser(commands.add_parser)
     sctp.add_parser(commands.add_parser)
     return parser

@@ -57,6 +57,7 @@ from rtcsctp.runtime.peer_statistics import PeerStatistics
 from rtcsctp.runtime.shared import SharedSockets
 from rtcsctp.runtime.transport import MAX_DATAGRAM, Transport
 from rtcsctp.sctp.association import Association as Core
+from rtcsctp.sctp.events import CloseReason
 from rtcsctp.sctp.state import State
 from rtcsctp.sdp.model import Section
 
@@ -314,7 +315,11 @@ class Connection:
         """The peer has sent close_notify. What came before it, most likely an ABORT, goes first."""
         while not self.transport.link.is_empty:
             await trio.lowlevel.checkpoint()
+        if not self.ended and not self.channels.open_count:
+            self.ended = True
+            self.driver.abort(b"")
         self.fail("the peer has ended the connection (close_notify)")
+        self.notice()
 
     def fail(self, message: str, cause: Exception | None = None) -> None:
         """The connection is over, other than in order."""
@@ -332,8 +337,11 @@ class Connection:
     def _on_association_end(self) -> None:
         if self.left or self.ended:
             return
-        if self.driver.is_orderly:
-            self.ended = True
+        end = self.driver.end
+        assert end is not None
+        parted = end.reason is CloseReason.ABORTED_BY_PEER and not self.channels.open_count
+        if self.driver.is_orderly or parted:
+            self.ended = True  # nobody misses anything
         else:
             error = self.driver.lost()
             self._lose(f"the connection was lost: {error}", error)

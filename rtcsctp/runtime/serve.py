@@ -155,10 +155,11 @@ class Server:
         """One peer's life. An exception of its handler ends the server."""
         self._peers += 1
         try:
-            with trio.CancelScope() as scope:
-                await self._live(describe, refusal, scope, task_status)
-        except ConnectionLost:
-            pass  # this one's trouble, not the server's
+            try:
+                with trio.CancelScope() as scope:
+                    await self._live(describe, refusal, scope, task_status)
+            except* ConnectionLost:
+                pass  # this one's trouble, not the server's
         except Exception as error:
             self.errors.append(error)
             self._nursery.cancel_scope.cancel()
@@ -228,7 +229,7 @@ async def serve(
     """Serve peers on one UDP port: run ``handler(peer)`` in a task for each that has connected.
 
     A peer connection ends with its handler: in order if it returns, at once if it raises. One that
-    is lost, a `ConnectionLost`, ends its handler only; any other exception of a handler ends the
+    is lost, a `ConnectionLost` (also in groups), ends its handler only; any other exception of a handler ends the
     serving, and comes out. For ``nursery.start``, which gives the `Server`: how offers and answers
     travel is up to its caller.
 

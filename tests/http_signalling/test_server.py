@@ -1,23 +1,28 @@
-"""The application in Hypercorn, over real TCP: clients that are slow, large, or somebody else."""
+"""The HTTP server over real TCP: clients that are slow, large, wrong, or somebody else."""
 
 from __future__ import annotations
 
+import logging
 import re
 import ssl
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
 import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rtcsctp.dtls.certificate import Certificate
-from rtcsctp.http import WhipApplication, serve_http
+from rtcsctp.http import WhipApplication, connect_http, serve_http
 from rtcsctp.http.page import console_page
+from rtcsctp.runtime.peer import open_peer
 from rtcsctp.runtime.serve import Server
 
-from .support import peers
+from .support import LOCAL, peers
 
 Address = tuple[str, int]
 
@@ -92,7 +97,7 @@ async def test_announced_large_body_is_refused_at_once(address: Address, server:
     request = head("POST", "/", content_type="application/sdp", content_length="1000000000")
     with trio.fail_after(5):
         answer = await converse(address, request, *[bytes(65_536)] * 40)
-    assert b" 413 " in answer or not answer
+    assert b" 413 " in answer
     assert not server.sessions
 
 
@@ -101,7 +106,7 @@ async def test_unannounced_large_body_is_refused(address: Address, server: Serve
     chunk = b"4000\r\n" + bytes(0x4000) + b"\r\n"
     with trio.fail_after(5):
         answer = await converse(address, request, *[chunk] * 200)
-    assert b" 413 " in answer or not answer
+    assert b" 413 " in answer
     assert not server.sessions
 
 
@@ -129,6 +134,116 @@ async def test_rubbish_is_answered(address: Address) -> None:
         assert b" 404 " in await converse(address, head("DELETE", "/sessions/0"))
 
 
+STRANGE = [
+    b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n",
+    (
+        b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP_\r\n"
+        b"Connection: Upgrade, HTTP2-Settings\r\n\r\n"
+    ),
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(100),
+    (
+        b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n\x81\xff"
+    ),
+    b"GET /\xff\xfe HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"GET /%ff%fe HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"CONNECT a:1 HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"\xc3\xa4 / HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"GET / HTTP/1.0\r\n\r\n",
+    b"GET / HTTP/1.1\r\n\r\n",
+    b"GET / HTTP/3.9\r\nHost: x\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: \xff[\r\nX: \x80\r\n\r\n",
+    b"POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n",
+    b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n",
+    b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 50,
+    b"",
+]
+
+
+async def is_well(address: Address) -> bool:
+    return b" 200 " in await converse(address, head("HEAD", "/"))
+
+
+@pytest.mark.parametrize("request_", STRANGE)
+async def test_nothing_strange_takes_it_down(
+    address: Address, request_: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    with trio.fail_after(5):
+        await converse(address, request_)
+        assert await is_well(address)
+    assert not caplog.records
+
+
+@pytest.mark.fuzz
+@given(data=st.binary(max_size=200), cut=st.integers(0, 200))
+@settings(max_examples=40)
+async def test_no_bytes_take_it_down(data: bytes, cut: int) -> None:
+    async with trio.open_nursery() as nursery:
+        address = await nursery.start(serve_http, console_page())
+        for request in (data, head("POST", "/")[:cut] + data, head("GET", "/x", y="z") + data):
+            await converse(address, request)
+        assert await is_well(address)
+        nursery.cancel_scope.cancel()
+
+
+async def test_several_requests_over_one_connection(address: Address) -> None:
+    answer = await converse(address, head("HEAD", "/") * 3 + head("DELETE", "/sessions/0"))
+    assert answer.count(b" 200 ") == 3
+    assert answer.count(b" 404 ") == 1
+
+
+async def test_absolute_targets_are_understood(address: Address) -> None:
+    assert b" 200 " in await converse(address, head("HEAD", "http://x/app.js?a=b"))
+    assert b" 200 " in await converse(address, head("HEAD", "http://x"))
+
+
+async def test_slow_heads_are_given_up(autojump_clock: trio.testing.MockClock) -> None:
+    async with trio.open_nursery() as nursery:
+        address = await nursery.start(serve_http, console_page())
+        stream = await trio.open_tcp_stream(*address)
+        async with stream:
+            await stream.send_all(b"GET / HTTP/1.1\r\nHost:")
+            began = trio.current_time()
+            assert await stream.receive_some() == b""
+            assert 14 < trio.current_time() - began < 16
+        nursery.cancel_scope.cancel()
+
+
+async def test_connections_are_counted() -> None:
+    async with trio.open_nursery() as nursery:
+        serve = partial(serve_http, console_page(), max_connections=2)
+        address = await nursery.start(serve)
+        first, second, third = [await trio.open_tcp_stream(*address) for _ in range(3)]
+        with trio.fail_after(5):
+            assert await third.receive_some() == b""
+            await first.send_all(head("HEAD", "/"))
+            assert b" 200 " in await first.receive_some()
+            for stream in (first, second, third):
+                await stream.aclose()
+            while not await is_well(address):
+                pass
+        nursery.cancel_scope.cancel()
+
+
+async def test_bugs_of_the_application_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    async def broken(scope: Any, _receive: Any, send: Any) -> None:
+        if scope["path"] == "/late":
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"x", "more_body": True})
+        if scope["path"] != "/silent":
+            raise KeyError("bug")
+
+    async with trio.open_nursery() as nursery:
+        address = await nursery.start(serve_http, broken)
+        assert b" 500 " in await converse(address, head("GET", "/"))
+        assert b" 500 " in await converse(address, head("GET", "/silent"))
+        assert b" 200 " in await converse(address, head("GET", "/late"))
+        nursery.cancel_scope.cancel()
+    assert [record.getMessage() for record in caplog.records] == ["GET /", "GET /late"]
+
+
 async def test_other_names_are_turned_away(server: Server) -> None:
     app = WhipApplication(server)
     async with trio.open_nursery() as nursery:
@@ -140,8 +255,8 @@ async def test_other_names_are_turned_away(server: Server) -> None:
                 (f"localhost:{address[1]}", 204),
                 ("localhost", 204),
                 (f"[::1]:{address[1]}", 204),
-                ("rebound.example", 404),
-                (f"127.0.0.1:{address[1]}", 404),
+                ("rebound.example", 421),
+                (f"127.0.0.1:{address[1]}", 421),
             ):
                 response = await client.options(url, headers={"host": name})
                 assert response.status_code == status, name
@@ -166,4 +281,22 @@ async def test_https(server: Server, tmp_path: Path) -> None:
         async with httpx2.AsyncClient(verify=trusting) as client:
             response = await client.options(f"https://127.0.0.1:{address[1]}/")
             assert response.status_code == 204
+        nursery.cancel_scope.cancel()
+
+
+async def test_application_runs_in_another_server(server: Server) -> None:
+    """Hypercorn, which queues a body until the application takes it."""
+    hypercorn = pytest.importorskip("hypercorn.trio")
+    config = pytest.importorskip("hypercorn.config").Config()
+    config.bind = ["127.0.0.1:0"]
+    config.errorlog = logging.getLogger("hypercorn")
+    async with trio.open_nursery() as nursery:
+        (url,) = await nursery.start(hypercorn.serve, WhipApplication(server), config)
+        host, _, port = url.removeprefix("http://").partition(":")
+        where = (host, int(port))
+        with trio.fail_after(10):
+            request = head("DELETE", "/sessions/0", content_length="1000000000")
+            await converse(where, request, *[bytes(65_536)] * 40)
+            async with open_peer(LOCAL) as peer:
+                await connect_http(f"{url}/", peer)
         nursery.cancel_scope.cancel()

@@ -41,7 +41,36 @@ async def client(address: tuple[str, int]) -> float:
     return 0.0
 
 
+async def handle(peer: rtcsctp.PeerConnection) -> None:
+    async for channel in peer.incoming:
+        async for message in channel:
+            length: int = len(message)
+            await channel.send(message if length else "nothing")
+
+
+async def peers() -> None:
+    server = rtcsctp.IceServer("turn:turn.example.org", "user", "password")
+    config = rtcsctp.PeerConfig(ice_servers=[server, "stun:stun.example.org"], ice_lite=False)
+    async with trio.open_nursery() as nursery:
+        served: rtcsctp.Server = await nursery.start(rtcsctp.serve, handle, config)
+        async with rtcsctp.open_peer(config) as peer:
+            session = await served.answer(await peer.offer())
+            await peer.accept(session.description)
+            channel = peer.create_channel("x", ordered=False, max_retransmits=0)
+            await channel.send(7)  # type: ignore[arg-type]
+            answer: str | bytes = await channel.receive()
+            number: int = peer.connection_state  # type: ignore[assignment]
+            pair = peer.selected_pair
+            print(answer, number, pair.remote.address if pair is not None else None)
+            try:
+                peer.set_remote_description({"type": "answer", "sdp": ""})
+            except rtcsctp.DescriptionError as wrong:
+                print(wrong)
+        nursery.cancel_scope.cancel()
+
+
 async def main() -> None:
+    await peers()
     async with trio.open_nursery() as nursery:
         serve = partial(rtcsctp.listen, echo, port=7, udp=("127.0.0.1", 0))
         address: tuple[str, int] = await nursery.start(serve)
