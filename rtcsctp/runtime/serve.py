@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import random
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 
 import trio
 
@@ -63,6 +62,21 @@ class Session:
         self._scope.cancel()
 
 
+class _Place:
+    """What one peer counts for, from when it is asked for.
+
+    Attributes:
+        is_half_open: it is not connected yet.
+        has_task: its task has begun, and gives the place up at its end.
+    """
+
+    __slots__ = ("has_task", "is_half_open")
+
+    def __init__(self) -> None:
+        self.is_half_open = True
+        self.has_task = False
+
+
 class Server:
     """Takes peers on one UDP port; ``nursery.start(serve, …)`` gives it.
 
@@ -109,6 +123,11 @@ class Server:
         """What arrived for none of the peers."""
         return self._shared.counters
 
+    @property
+    def routes(self) -> int:
+        """How many ICE user fragments and addresses of peers are known on the shared port."""
+        return self._shared.route_count
+
     async def answer(self, offer: DescriptionForm) -> Session:
         """Take a peer's offer; `Session.description` is the answer.
 
@@ -139,7 +158,14 @@ class Server:
                 f"{self.half_open} peers are connecting, as many as are allowed at once"
             )
         refusal: list[Exception] = []
-        session = await self._nursery.start(self._run_one, describe, refusal)
+        place = _Place()
+        self._peers += 1  # now, and not in its task, for many may ask at once
+        self.half_open += 1
+        try:
+            session = await self._nursery.start(self._run_one, describe, refusal, place)
+        finally:
+            if not place.has_task:
+                self._leave(place)
         if session is None:
             raise refusal[0]
         assert isinstance(session, Session)
@@ -149,27 +175,29 @@ class Server:
         self,
         describe: Callable[[PeerConnection], Awaitable[SessionDescription]],
         refusal: list[Exception],
+        place: _Place,
         *,
         task_status: trio.TaskStatus[Session | None],
     ) -> None:
         """One peer's life. An exception of its handler ends the server."""
-        self._peers += 1
+        place.has_task = True
         try:
             try:
                 with trio.CancelScope() as scope:
-                    await self._live(describe, refusal, scope, task_status)
+                    await self._live(describe, refusal, place, scope, task_status)
             except* ConnectionLost:
                 pass  # this one's trouble, not the server's
         except Exception as error:
             self.errors.append(error)
             self._nursery.cancel_scope.cancel()
         finally:
-            self._peers -= 1
+            self._leave(place)
 
     async def _live(
         self,
         describe: Callable[[PeerConnection], Awaitable[SessionDescription]],
         refusal: list[Exception],
+        place: _Place,
         scope: trio.CancelScope,
         task_status: trio.TaskStatus[Session | None],
     ) -> None:
@@ -183,30 +211,31 @@ class Server:
                 names=self._names,
             )
             try:
-                with self._counted_half_open():
-                    try:
-                        description = await describe(peer)
-                    except Exception as error:  # of the offer, or of how it was called
-                        refusal.append(error)
-                        task_status.started(None)
-                        return
-                    self.sessions[name] = session = Session(name, peer, description, scope)
-                    task_status.started(session)
-                    if not await self._connected(peer):
-                        return
+                try:
+                    description = await describe(peer)
+                except Exception as error:  # of the offer, or of how it was called
+                    refusal.append(error)
+                    task_status.started(None)
+                    return
+                self.sessions[name] = session = Session(name, peer, description, scope)
+                task_status.started(session)
+                if not await self._connected(peer):
+                    return
+                self._leave_half_open(place)
                 await self._handler(peer)
                 await peer.aclose()
             finally:
                 self.sessions.pop(name, None)
                 await peer.abort()
 
-    @contextlib.contextmanager
-    def _counted_half_open(self) -> Iterator[None]:
-        self.half_open += 1
-        try:
-            yield
-        finally:
+    def _leave_half_open(self, place: _Place) -> None:
+        if place.is_half_open:
+            place.is_half_open = False
             self.half_open -= 1
+
+    def _leave(self, place: _Place) -> None:
+        self._leave_half_open(place)
+        self._peers -= 1
 
     async def _connected(self, peer: PeerConnection) -> bool:
         with trio.move_on_after(self._setup_timeout):
@@ -229,9 +258,9 @@ async def serve(
     """Serve peers on one UDP port: run ``handler(peer)`` in a task for each that has connected.
 
     A peer connection ends with its handler: in order if it returns, at once if it raises. One that
-    is lost, a `ConnectionLost` (also in groups), ends its handler only; any other exception of a handler ends the
-    serving, and comes out. For ``nursery.start``, which gives the `Server`: how offers and answers
-    travel is up to its caller.
+    is lost, a `ConnectionLost` (also in groups), ends its handler only; any other exception of a
+    handler ends the serving, and comes out. For ``nursery.start``, which gives the `Server`: how
+    offers and answers travel is up to its caller.
 
     Args:
         handler: an async function of one `PeerConnection`.
