@@ -151,6 +151,9 @@ Run = Callable[[argparse.Namespace], None]
 """Does what a command is for; in the namespace, `config` is the `Config` of the options `--set`."""
 
 
+_DEFAULTS = Config()
+
+
 def add_command(
     add: AddParser,
     name: str,
@@ -160,6 +163,7 @@ def add_command(
     description: str,
     epilog: str,
     usage: str | None = None,
+    defaults: Config = _DEFAULTS,
 ) -> argparse.ArgumentParser:
     """A parser for a command that `main` can run; give it its options, the last by `add_settings`.
 
@@ -171,17 +175,18 @@ def add_command(
         description: is at the top of its help.
         epilog: is at the end of its help.
         usage: in place of the generated line.
+        defaults: of the configuration, without `--set`.
     """
     parser = add(
         name,
         usage=usage,
         help=summary,
         description=description,
-        epilog=f"{epilog}\n{_settings_help()}",
+        epilog=f"{epilog}\n{_settings_help(defaults)}",
         formatter_class=_Formatter,
         allow_abbrev=False,
     )
-    parser.set_defaults(run=run, parser=parser)
+    parser.set_defaults(run=run, parser=parser, defaults=defaults)
     return parser
 
 
@@ -207,20 +212,20 @@ class _Formatter(argparse.HelpFormatter):
         return super()._fill_text(text, width, indent)
 
 
-def config_from(settings: Sequence[tuple[str, str]]) -> Config:
+def config_from(settings: Sequence[tuple[str, str]], defaults: Config) -> Config:
     """The configuration that the options `--set` describe; the last one of a name counts.
 
     Raises:
         ConfigError: a name that does not exist, or a value that does not fit.
     """
-    return Config.from_strings(dict(settings))
+    return Config.from_strings(dict(settings), defaults=defaults)
 
 
-def _settings_help() -> str:
+def _settings_help(defaults: Config) -> str:
     """The names for `--set`, with their defaults."""
     words = []
     for field in attrs.fields(Config):
-        value = field.default
+        value = getattr(defaults, field.name)
         text = str(value).lower() if isinstance(value, bool) or value is None else str(value)
         words.append(f"{field.name}={text}")
     listed = textwrap.fill(

@@ -43,7 +43,7 @@ from rtcsctp.cli.summary import statistics_table
 from rtcsctp.cli.units import format_duration, format_rate, format_size
 from rtcsctp.runtime.channel import DataChannel
 from rtcsctp.runtime.peer import PeerConnection, open_peer
-from rtcsctp.runtime.peer_config import PeerConfig
+from rtcsctp.runtime.peer_config import SCTP_OF_PEERS, PeerConfig
 
 __all__ = ["add_parser", "run"]
 
@@ -71,6 +71,7 @@ def add_parser(add: AddParser) -> None:
         description="Connect to rtcsctp serve by WebRTC. Without further options, each line of "
         "standard input goes to all other peers, and theirs come to standard output, until the "
         "input ends.",
+        defaults=SCTP_OF_PEERS,
         epilog=_EXAMPLES,
     )
     parser.add_argument("url", type=http_url, metavar="URL", help="what rtcsctp serve prints")

@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (until the end)
     arguments = _build_parser().parse_args(argv)
     try:
-        arguments.config = config_from(arguments.settings)
+        arguments.config = config_from(arguments.settings, arguments.defaults)
     except ConfigError as error:
         arguments.parser.error(f"argument --set: {error}")
     run: Run = arguments.run

@@ -31,7 +31,7 @@ from rtcsctp.cli.peers import (
 )
 from rtcsctp.cli.services import Services
 from rtcsctp.errors import ConfigError
-from rtcsctp.runtime.peer_config import PeerConfig
+from rtcsctp.runtime.peer_config import SCTP_OF_PEERS, PeerConfig
 from rtcsctp.runtime.serve import Server
 from rtcsctp.runtime.serve import serve as serve_peers
 
@@ -62,6 +62,7 @@ def add_parser(add: AddParser) -> None:
         "chat, and exchange files with them; HTTP is for signalling, and for a page to try it "
         "with. Serves until it is interrupted: then it takes leave of its peers, and exits with 0; "
         "a second Ctrl-C ends it at once.",
+        defaults=SCTP_OF_PEERS,
         epilog=_EXAMPLES,
     )
     parser.add_argument(

@@ -19,9 +19,15 @@ from rtcsctp.runtime.host import Host
 from rtcsctp.runtime.link import PacketRecorder
 from rtcsctp.sctp.config import Config
 
-__all__ = ["PeerConfig"]
+__all__ = ["SCTP_OF_PEERS", "PeerConfig"]
 
 POLICIES = ("all", "relay")
+
+
+SCTP_OF_PEERS = Config(sack_delay=0.02)
+"""Where the SCTP of data channels begins. SACKs are held back for 20 ms at most, as libdatachannel
+does it: peers whose windows grow slowly stop for that long whenever an odd number of packets is on
+its way. (aiortc 1.16 sent six times as fast as with 200 ms.)"""
 
 
 def _servers(values: Sequence[IceServer | str]) -> tuple[IceServer, ...]:
@@ -130,11 +136,10 @@ class PeerConfig:
 
     # ---- SCTP and data channels
 
-    sctp: Config = attrs.field(factory=lambda: Config(sack_delay=0.02))
+    sctp: Config = SCTP_OF_PEERS
     """Parameters of the association. ``max_message_size`` is what our description announces;
-    ``zero_checksum`` is on, and ``mtu`` and ``max_retransmits`` are set to what suits DTLS and ICE.
-    SACKs are held back for 20 ms at most, as by usrsctp: peers whose windows grow slowly stop for
-    that long whenever an odd number of packets is on its way (measured with aiortc 1.16)."""
+    ``zero_checksum`` is on, and ``mtu`` and ``max_retransmits`` are set to what suits DTLS and
+    ICE."""
 
     send_buffer: int = attrs.field(default=1 << 20, validator=_positive)
     """Bytes queued on one data channel above which `DataChannel.send` waits."""

@@ -212,10 +212,11 @@ class Config:
         return tuple(field.name for field in attrs.fields(cls))
 
     @classmethod
-    def from_strings(cls, values: Mapping[str, str]) -> Config:
+    def from_strings(cls, values: Mapping[str, str], *, defaults: Config | None = None) -> Config:
         """A configuration from words, as on a command line: ``{"rto_min": "0.2"}``.
 
-        Booleans are true/false, yes/no, on/off or 1/0; ``none`` unsets an optional number.
+        What is not named is as in `defaults`, or as by default. Booleans are true/false, yes/no,
+        on/off or 1/0; ``none`` unsets an optional number.
 
         Raises:
             ConfigError: a name that does not exist (the message lists those that do), or a value
@@ -229,7 +230,7 @@ class Config:
                     f"there is no setting {name!r}; there are: {', '.join(sorted(fields))}"
                 )
             parsed[name] = _parse(name, str(fields[name].type), text)
-        return cls(**parsed)
+        return cls(**parsed) if defaults is None else attrs.evolve(defaults, **parsed)
 
 
 _TRUE = ("true", "yes", "on", "1")
