@@ -97,10 +97,15 @@ async def page_of_server(folder: Path, offerer: str, *options: str) -> AsyncIter
             assert errors == [], server.log()
 
 
-@pytest.mark.parametrize("offerer", ["browser", "server"])
-async def test_console_echoes_over_all_kinds_of_channels(tmp_path: Path, offerer: str) -> None:
+@pytest.mark.parametrize(
+    ("offerer", "options"),
+    [("browser", []), ("server", []), ("browser", ["--lite"]), ("server", ["--lite"])],
+)
+async def test_console_echoes_over_all_kinds_of_channels(
+    tmp_path: Path, offerer: str, options: list[str]
+) -> None:
     with trio.fail_after(120):
-        async with page_of_server(tmp_path, offerer) as page:
+        async with page_of_server(tmp_path, offerer, *options) as page:
             for kind in KINDS:
                 log = await do(
                     page,
