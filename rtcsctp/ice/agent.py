@@ -36,9 +36,11 @@ from rtcsctp.ice.gathering import Gatherer
 from rtcsctp.ice.incoming import Incoming
 from rtcsctp.ice.local import Base
 from rtcsctp.ice.nomination import pair_to_nominate
+from rtcsctp.ice.pairs import Pair
 from rtcsctp.ice.path import Path
 from rtcsctp.ice.role import Role
 from rtcsctp.ice.servers import IceServer
+from rtcsctp.ice.session import Session
 from rtcsctp.ice.sessions import Sessions
 from rtcsctp.ice.statistics import IceStatistics, pair_statistics
 
@@ -69,6 +71,7 @@ class Agent:
 
     __slots__ = (
         "_closed",
+        "_concluded",
         "_context",
         "_deadline",
         "_gatherer",
@@ -116,6 +119,7 @@ class Agent:
         self._incoming = Incoming(self._context, self._gatherer, self._sessions)
         self._path = Path(self._context)
         self._nominate_at = inf
+        self._concluded: tuple[Pair | None, Session | None] = (None, None)
         self._state = IceState.NEW
         self._closed = False
         self._now = 0.0
@@ -477,9 +481,19 @@ class Agent:
                 pass
             for relay in gatherer.relays:
                 gatherer.drain(relay, now)
-            gatherer.concluded = sessions.current.selected is not None
+            self._note_conclusion()
             gatherer.settle()
         self._set_state(now)
+
+    def _note_conclusion(self) -> None:
+        """Once a pair is selected, and once a restart is over, less is kept alive (8445 8.3)."""
+        selected = self._sessions.current.selected
+        conclusion = (selected, self._sessions.previous)
+        if conclusion != self._concluded:
+            self._concluded = conclusion
+            self._gatherer.concluded = selected is not None
+            if selected is not None:
+                self._gatherer.keep_permissions(self._sessions.relayed_hosts())
 
     def _take_note_of_relays(self, now: float) -> None:
         """Relays come and go by themselves, and refuse to reach some hosts."""
@@ -505,11 +519,17 @@ class Agent:
 
     @property
     def _gives_up_at(self) -> float:
-        """When the peer has had its time (RFC 8863)."""
+        """When the peer has had its time (RFC 8863).
+
+        That is the PAC timer; after it, the end of the first check of any pair, as a new pair is a
+        reason to hope; and a limit to that, for the peer can make new pairs as it likes.
+        """
         session, config = self._sessions.in_force, self.config
-        if session.ended and self._gatherer.is_complete:
-            return session.started_at + config.patience
-        return session.started_at + max(config.patience, config.max_patience)
+        patience = config.patience
+        if not (session.ended and self._gatherer.is_complete):
+            patience = max(patience, config.max_patience)
+        at = max(session.started_at + patience, session.checklist.hope_until)
+        return min(at, session.started_at + max(patience, config.checking_limit))
 
     def _set_state(self, now: float) -> None:
         state = self._find_state(now)
@@ -532,8 +552,7 @@ class Agent:
             return IceState.FAILED
         if path.lost_at is not None:
             return IceState.DISCONNECTED
-        has_given_up = now >= self._gives_up_at and session.checklist.is_exhausted
-        return IceState.FAILED if has_given_up else IceState.CHECKING
+        return IceState.FAILED if now >= self._gives_up_at else IceState.CHECKING
 
     def _find_deadline(self) -> float:
         gatherer = self._gatherer
@@ -550,7 +569,7 @@ class Agent:
             at = session.next_check_at()
             if at is not None:
                 deadline = min(deadline, at)
-        if self._state is IceState.CHECKING and self._gives_up_at > now:
+        if self._state is IceState.CHECKING:
             deadline = min(deadline, self._gives_up_at)
         return deadline
 

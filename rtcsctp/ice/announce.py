@@ -9,8 +9,8 @@ __all__ = ["MAX_PREFERENCE", "Announcer", "relay_preference"]
 
 MAX_PREFERENCE = 65535
 
-_HIDDEN: Address = ("0.0.0.0", 9)
-"""raddr and rport where there is something to hide (RFC 8839 5.1)."""
+_HIDDEN_IPV4: Address = ("0.0.0.0", 9)
+_HIDDEN_IPV6: Address = ("::", 9)
 
 _NEXT_SERVER = 256  # distance in local preference; there are fewer bases (`max_local`) than that
 _NEXT_STREAM = 4096  # a relay over TCP or TLS comes after all those over UDP
@@ -19,6 +19,15 @@ _NEXT_STREAM = 4096  # a relay over TCP or TLS comes after all those over UDP
 def relay_preference(rank: int, *, stream: bool) -> int:
     """The local preference of the relayed address that came as number `rank`."""
     return MAX_PREFERENCE - rank - (_NEXT_STREAM if stream else 0)
+
+
+def _hidden(host: str) -> Address:
+    """What raddr and rport say for a candidate with that host if there is something to hide.
+
+    RFC 8839 5.1: "the address MUST be set to "0.0.0.0" (for IPv4 candidates) or "::" (for IPv6
+    candidates) and the port to "9"". Chromium writes port 0 there; who reads it does not care.
+    """
+    return _HIDDEN_IPV6 if ":" in host else _HIDDEN_IPV4
 
 
 class Announcer:
@@ -50,7 +59,7 @@ class Announcer:
         """A socket as server number `index` sees it."""
         kind = CandidateType.SERVER_REFLEXIVE
         preference = max(0, base.preference - _NEXT_SERVER * index)
-        related = _HIDDEN if base.hidden else base.address
+        related = _hidden(mapped[0]) if base.hidden else base.address
         return Candidate(
             foundation=self._foundation(kind, base.address[0], server_host),
             transport="udp",
@@ -67,7 +76,7 @@ class Announcer:
     ) -> Candidate:
         """A relayed address; `hidden` says that the mapped address must not be told."""
         kind = CandidateType.RELAYED
-        related = _HIDDEN if hidden else mapped
+        related = _hidden(relayed[0]) if hidden else mapped
         return Candidate(
             foundation=self._foundation(kind, relayed[0], server),
             transport="udp",

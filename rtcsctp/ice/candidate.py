@@ -25,6 +25,7 @@ __all__ = [
     "CandidateType",
     "candidate_priority",
     "canonical_ip",
+    "is_mdns_name",
 ]
 
 Address = tuple[str, int]
@@ -80,6 +81,11 @@ def canonical_ip(text: str) -> str | None:
         return None
 
 
+def is_mdns_name(name: str) -> bool:
+    """Whether a name is one of multicast DNS (RFC 6762 section 3)."""
+    return name.lower().rstrip(".").endswith(".local")
+
+
 @attrs.frozen(kw_only=True)
 class Candidate:
     """One candidate of RFC 8445.
@@ -123,7 +129,7 @@ class Candidate:
     @property
     def is_mdns(self) -> bool:
         """Whether the host is a name of multicast DNS."""
-        return self.is_name and self.host.lower().rstrip(".").endswith(".local")
+        return self.is_name and is_mdns_name(self.host)
 
     @classmethod
     def parse_untrusted(cls, text: str) -> Candidate:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from math import inf
 
 from rtcsctp.ice.candidate import Address
 from rtcsctp.ice.local import Base
@@ -78,7 +79,8 @@ class Checklist:
         """Drop a failed pair, or else one that is worse than `priority` (RFC 8838 10, 11)."""
         if len(self._pairs) < self._max_pairs:
             return None, True
-        failed = [pair for pair in self if pair.state is PairState.FAILED]
+        # One whose consent was lost must not come back as a new pair (RFC 7675 5.1).
+        failed = [pair for pair in self if pair.state is PairState.FAILED and not pair.revoked]
         candidates = failed or [
             pair
             for pair in self
@@ -91,6 +93,22 @@ class Checklist:
             return None, False
         self.discard(worst)
         return worst, True
+
+    def set_initial_states(self) -> None:
+        """Let one pair of each foundation wait, the one of the highest priority (6.1.2.6).
+
+        For the start, when many pairs were added in no order. Pairs that have begun are left alone.
+        """
+        best: dict[tuple[str, str], Pair] = {}
+        for pair in self:
+            if pair.state is PairState.WAITING and pair not in self._triggered:
+                pair.state = PairState.FROZEN
+            known = best.get(pair.foundation)
+            if known is None or known.priority < pair.priority:
+                best[pair.foundation] = pair
+        for pair in best.values():
+            if pair.state is PairState.FROZEN:
+                pair.state = PairState.WAITING
 
     def _is_topmost(self, pair: Pair) -> bool:
         return all(
@@ -211,6 +229,15 @@ class Checklist:
     def is_exhausted(self) -> bool:
         """Whether no check is waiting or under way."""
         return not any(pair.is_open for pair in self)
+
+    @property
+    def hope_until(self) -> float:
+        """Until when a check that has not been tried to its end may succeed; -inf if there is none.
+
+        The peer's checks trigger ours again and again, so these can be under way for ever where
+        its packets reach us and ours do not reach it; only the first try of each pair counts.
+        """
+        return max((pair.hope_until for pair in self if pair.is_open), default=-inf)
 
     @property
     def best_valid(self) -> Pair | None:

@@ -30,8 +30,9 @@ class Check:
         transaction: the request and when it is repeated; its deadline when nothing is repeated.
         controlling: the role that the request claimed.
         nominating: whether it had USE-CANDIDATE.
-        is_consent: sent once, to renew consent; failing means nothing (RFC 7675 5.1).
-        lingers: cancelled (RFC 8445 7.3.1.4): not repeated, not failing, but may be answered.
+        is_consent: to renew consent, or to see whether the peer is there; failing means nothing.
+        lingers: not repeated, not failing, but may be answered: cancelled (RFC 8445 7.3.1.4), or
+            meant so (RFC 7675 5.1).
         expires: when an answer comes too late.
     """
 
@@ -117,6 +118,12 @@ class CheckTable:
         """Repeat no check of this pair any more, but accept answers."""
         for check in self._checks.values():
             if check.pair is pair:
+                check.lingers = True
+
+    def cancel_consent(self, pair: Pair) -> None:
+        """Repeat no consent check of this pair any more."""
+        for check in self._checks.values():
+            if check.pair is pair and check.is_consent:
                 check.lingers = True
 
     def forget_pair(self, pair: Pair) -> None:

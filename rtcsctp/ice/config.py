@@ -123,10 +123,11 @@ class IceConfig:
     """So long without a valid answer, and nothing is sent any more: the agent has failed, and only
     a restart helps (RFC 7675 5.1)."""
 
-    disconnected_after: float = attrs.field(default=7.0, validator=_number(0.5, 30))
-    """So long with nothing heard from the peer, and the state is "disconnected" until something is.
-    A living peer is heard at least every 6 s (its own consent checks); 1 s for delay and jitter.
-    Where the peer is heard but our own checks are not answered, after twice this time."""
+    disconnected_after: float = attrs.field(default=10.0, validator=_number(5, 30))
+    """So long with nothing heard from the peer (STUN or data), and the state is "disconnected"
+    until something is. Where the peer is heard but our own checks are not answered, after 1.6 times
+    this time. 3.75 s before either the pair is probed. The arithmetic is in `rtcsctp.ice.consent`,
+    and counts on living peers being heard every 6 s: shorter times cost idle pairs probes."""
 
     keepalive: float = attrs.field(default=15.0, validator=_number(15, 300))
     """Tr: the bindings at STUN servers are refreshed so often until ICE has concluded (RFC 8445
@@ -140,6 +141,12 @@ class IceConfig:
 
     max_patience: float = attrs.field(default=60.0, validator=_number(1, 600))
     """The same where the peer has not said that its candidates are complete; Chrome never does."""
+
+    checking_limit: float = attrs.field(default=180.0, validator=_number(1, 3600))
+    """No longer than this is hoped, whatever comes. Between the PAC timer and this limit hope is: a
+    pair whose first check is not over (39.5 s each; more with many pairs). A peer whose checks
+    arrive, while none of ours is answered, triggers ours without end, and would otherwise keep the
+    agent in "checking" for ever. It is still answered after that, and a pair may still work."""
 
     gathering_timeout: float = attrs.field(default=10.0, validator=_number(0.5, 60))
     """A STUN or TURN server that has not answered by then is reported and given up. Checks never

@@ -9,6 +9,7 @@ and not for long.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Collection
 from math import inf
 
 import attrs
@@ -228,6 +229,18 @@ class Gatherer:
             self._jobs.remove(relay)
         self._lose(relay)
 
+    def keep_permissions(self, used: Collection[tuple[Base, str]]) -> None:
+        """ICE has concluded: let permissions lapse at relays for all but these hosts.
+
+        The allocations themselves are kept, although RFC 8445 8.3 would let us free what no
+        selected pair uses 3 s after the end: a restart can then go by the relay at once (pitfall
+        W22), also where the server would not give another (486), and the peer keeps the candidate
+        that it knows. It costs one Refresh in nine minutes; permissions would cost one request
+        in four, for each address of the peer.
+        """
+        for relay in self.relays:
+            relay.client.keep_only([host for base, host in used if base is relay.base])
+
     def close(self, now: float) -> None:
         """Give allocations back, and forget everything else."""
         for relay in self.relays:
@@ -282,7 +295,7 @@ class Gatherer:
     def owns_transaction(self, transaction_id: bytes) -> bool:
         """Whether an answer with that transaction is for us."""
         return self.question(transaction_id) is not None or any(
-            relay.owns_transaction(transaction_id) for relay in self.relays
+            relay.client.owns_transaction(transaction_id) for relay in self.relays
         )
 
     # ------------------------------------------------------------------------ what happens
@@ -388,12 +401,34 @@ class Gatherer:
     def _allocate_by(
         self, server: IceServer, address: Address, socket: int, base: Base | None, index: int
     ) -> None:
-        relay = Relay(server, address, socket, base, index=index, rng=self._context.rng)
+        relay = Relay(
+            server,
+            address,
+            socket,
+            base,
+            index=index,
+            families=self._relayed_families(server, address),
+            rng=self._context.rng,
+        )
         self.relays.append(relay)
         self._by_source[socket, address] = relay
         self._jobs.append(relay)
         # Gathering waits for it, even before it was its turn.
         relay.give_up_at = inf
+
+    def _relayed_families(self, server: IceServer, address: Address) -> tuple[int, int]:
+        """Which kind of relayed address to ask for, and which where the server has none of that.
+
+        IPv4 first: so do browsers, whatever family they reach the server by, and a peer without
+        IPv6 can be reached in no other way from where there is only IPv6. Where the same server
+        is asked over IPv4 too, what is asked over IPv6 brings an IPv6 address: with both, peers
+        of either family can be reached.
+        """
+        also_by_ipv4 = any(
+            relay.server == server and ":" not in relay.first_address[0] and not relay.has_failed
+            for relay in self.relays
+        )
+        return (6, 4) if ":" in address[0] and also_by_ipv4 else (4, 6)
 
     def _handle_question_timer(self, question: Question, now: float) -> None:
         if question.refresh_at <= now:
@@ -416,8 +451,12 @@ class Gatherer:
 
     def _reflexive(self, base: Base, mapped: Address, server: str, index: int) -> None:
         """A socket looks like that from outside: a candidate, unless it is known already."""
-        if not base.usable or mapped in (base.address, base.candidate.address):
+        if not base.usable or mapped == base.candidate.address:
             return  # RFC 8838 9: redundant, whatever its priority
+        if mapped == base.address and not base.hidden:
+            return
+        # Behind a name of multicast DNS it "MUST NOT be considered redundant" (draft-ietf-mmusic-
+        # mdns-ice-candidates 3.1.2.2): no peer outside the local network can use the name.
         known = next((found for found in base.reflexive if found.address == mapped), None)
         if known is not None and known.type is CandidateType.SERVER_REFLEXIVE:
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from math import inf
 
 from rtcsctp.ice.candidate import CandidateType
 from rtcsctp.ice.events import PairInfo
@@ -49,6 +50,8 @@ class Pair:
         nominate_on_success: the peer has chosen it, and our own check is yet to succeed.
         consented_at: when the last valid answer came (RFC 7675).
         revoked: consent was lost: with these credentials this way is closed (RFC 7675 5.1).
+        hope_until: when the first check of it ends; what the peer triggers later, on a pair that
+            did not answer, is no reason to go on hoping. Infinity before there was one.
         conflicts: how many checks were answered with 487.
         rtt: the last round-trip time in seconds.
         rtt_total, rtt_samples: sum and number of all measured round trips.
@@ -61,6 +64,7 @@ class Pair:
         "consent_requests_sent",
         "consented_at",
         "foundation",
+        "hope_until",
         "local",
         "nominate_on_success",
         "nominated",
@@ -88,6 +92,7 @@ class Pair:
         self.nominate_on_success = False
         self.consented_at = 0.0
         self.revoked = False
+        self.hope_until = inf
         self.conflicts = 0
         self.rtt: float | None = None
         self.rtt_total = 0.0

@@ -74,8 +74,11 @@ class Path:
             return
         if consent.is_expired(now):
             session.lose(consent.pair)
-        elif consent.take_check_due(now):
+            return
+        if consent.take_check_due(now):
             session.send_consent_check(consent.pair, now)
+        if consent.take_probe_due(now):
+            session.send_probe(consent.pair, now)
 
     @staticmethod
     def _choose(

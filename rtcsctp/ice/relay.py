@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections import deque
 from collections.abc import Sequence
 from math import inf
 
@@ -14,8 +13,6 @@ from rtcsctp.ice.servers import IceServer
 from rtcsctp.ice.turn import TurnClient, TurnEvent
 
 __all__ = ["Relay"]
-
-_REMEMBERED_TRANSACTIONS = 32  # a client has ten outstanding, and some that were given up
 
 
 class Relay:
@@ -35,7 +32,6 @@ class Relay:
     """
 
     __slots__ = (
-        "_transactions",
         "base",
         "client",
         "first_address",
@@ -56,6 +52,7 @@ class Relay:
         host_base: Base | None,
         *,
         index: int,
+        families: Sequence[int],
         rng: random.Random,
     ) -> None:
         self.server = server
@@ -65,10 +62,11 @@ class Relay:
         self.first_address = address
         self.has_failed = False
         self.index = index
-        self.client = TurnClient(server, address, stream=self.is_stream, rng=rng)
+        self.client = TurnClient(
+            server, address, stream=self.is_stream, rng=rng, relayed_families=families
+        )
         self.base: Base | None = None
         self.give_up_at: float | None = None
-        self._transactions: deque[bytes] = deque(maxlen=_REMEMBERED_TRANSACTIONS)
 
     def __repr__(self) -> str:
         return f"<Relay {self.server.url} by {self.socket}: {self.client.state.value}>"
@@ -101,12 +99,5 @@ class Relay:
         while (event := self.client.poll_event()) is not None:
             events.append(event)
         while datagrams := self.client.poll_transmit(now):
-            for datagram in datagrams:
-                if datagram[0] < 4:  # STUN; ChannelData has no transaction
-                    self._transactions.append(datagram[8:20])
             transmits.append(Transmit(self.socket, self.client.address, datagrams))
         return events
-
-    def owns_transaction(self, transaction_id: bytes) -> bool:
-        """Whether an answer with this transaction is for the client."""
-        return transaction_id in self._transactions

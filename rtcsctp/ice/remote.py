@@ -27,14 +27,16 @@ class Remote:
         address: where to send to.
         candidate: what is known of it; replaced when it is signalled after it was discovered.
         signalled: whether the peer named it; if not, its checks revealed it.
+        private: known by a name of multicast DNS only, and to be told to no TURN server.
     """
 
-    __slots__ = ("address", "candidate", "signalled")
+    __slots__ = ("address", "candidate", "private", "signalled")
 
     def __init__(self, address: Address, candidate: Candidate, *, signalled: bool) -> None:
         self.address = address
         self.candidate = candidate
         self.signalled = signalled
+        self.private = False
 
     def __repr__(self) -> str:
         return f"<Remote {self.candidate.type.value} {self.address}>"
@@ -74,21 +76,28 @@ class RemoteTable:
         """Those that are to be paired with every base of ours; discovered ones are not."""
         return [remote for remote in self._by_address.values() if remote.signalled]
 
-    def add(self, candidate: Candidate) -> tuple[Remote | None, bool]:
+    def add(self, candidate: Candidate, *, private: bool = False) -> tuple[Remote | None, bool]:
         """Take a signalled candidate with a numeric host; whether its address is new, too.
 
-        None for one that is of no use, known already, or too many.
+        None for one that is of no use, too many, or known already and no better than what is.
         """
         if not is_usable_host(candidate.host) or not 1 <= candidate.port <= 0xFFFF:
             return None, False
         known = self._by_address.get(candidate.address)
         if known is not None:
             if known.signalled:
-                return None, False
+                # A host candidate behind a name, and the same address as a reflexive one.
+                is_better = candidate.priority > known.candidate.priority
+                if is_better:
+                    known.candidate = candidate
+                opened = known.private and not private
+                known.private = known.private and private
+                return (known if is_better or opened else None), False
             # RFC 8445 7.3.1.3: "If any subsequent candidate exchanges contain this peer-reflexive
             # candidate, it will signal the actual foundation for the candidate."
             known.candidate = candidate
             known.signalled = True
+            known.private = private
             self._discovered -= 1
             self._signalled += 1
             return known, False
@@ -96,6 +105,7 @@ class RemoteTable:
             return None, False
         self._signalled += 1
         remote = Remote(candidate.address, candidate, signalled=True)
+        remote.private = private
         self._by_address[remote.address] = remote
         return remote, True
 

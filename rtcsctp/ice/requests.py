@@ -119,6 +119,7 @@ def _refuse(
         request.transaction_id,
         [(Attribute.ERROR_CODE, encode_error(code, reason)), *more],
         key=None if local is None else local.key,
+        sha256=request.has_sha256,
     )
     return Verdict(refusal=refusal, local=local)
 
@@ -144,7 +145,12 @@ def make_check(
 
 
 def make_success(request: StunMessage, source: Address, key: bytes) -> bytes:
-    """The success response, with the address that the request came from."""
+    """The success response, with the address that the request came from.
+
+    Its integrity is of the kind of the request's: one "that contains a MESSAGE-INTEGRITY-SHA256
+    attribute MUST" be answered with that one (RFC 8489 9.1.3). Our own requests have the other, as
+    all of ICE has.
+    """
     mapped = encode_xor_address(source, request.transaction_id)
     return build(
         Method.BINDING,
@@ -152,4 +158,5 @@ def make_success(request: StunMessage, source: Address, key: bytes) -> bytes:
         request.transaction_id,
         [(Attribute.XOR_MAPPED_ADDRESS, mapped)],
         key=key,
+        sha256=request.has_sha256,
     )

@@ -12,8 +12,9 @@ business.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from math import inf
 
-from rtcsctp.ice.candidate import Address, Candidate
+from rtcsctp.ice.candidate import Address, Candidate, is_mdns_name
 from rtcsctp.ice.checklist import Checklist
 from rtcsctp.ice.checks import Check
 from rtcsctp.ice.context import Context
@@ -21,7 +22,7 @@ from rtcsctp.ice.credentials import Credentials
 from rtcsctp.ice.events import ResolveName
 from rtcsctp.ice.local import Base, can_reach
 from rtcsctp.ice.pairs import Pair, PairState
-from rtcsctp.ice.remote import RemoteTable
+from rtcsctp.ice.remote import Remote, RemoteTable
 from rtcsctp.ice.requests import Inbound, make_check
 from rtcsctp.ice.stun import StunMessage, new_transaction_id
 from rtcsctp.ice.transactions import Transaction
@@ -103,6 +104,7 @@ class Session:
         self.started_at = now
         for base in self._bases:
             self._pair_base(base, now)
+        self.checklist.set_initial_states()
         early, self._early = self._early, {}
         for inbound in early.values():
             self.handle_inbound(inbound, now)
@@ -141,27 +143,32 @@ class Session:
 
     def _pair_base(self, base: Base, now: float) -> None:
         for remote in self.remotes.signalled:
-            self._pair(base, remote.candidate, now)
+            self._pair(base, remote, now)
 
-    def _pair(self, base: Base, candidate: Candidate, now: float) -> None:
-        """Form a pair if it makes sense (6.1.2.2)."""
+    def _pair(self, base: Base, remote: Remote, now: float) -> None:
+        """Form a pair if it makes sense (6.1.2.2).
+
+        "The ICE agent MUST NOT form candidate pairs between its own relay candidates and remote
+        mDNS candidates": the TURN server would learn what the name hides (draft-ietf-mmusic-mdns-
+        ice-candidates 3.3.2).
+        """
         context = self._context
+        host = remote.address[0]
         if (
             not self.is_running
             or self.selected is not None
             or context.config.lite
             or not base.usable
-            or not can_reach(base.address[0], candidate.host)
+            or not can_reach(base.address[0], host)
+            or (base.relay is not None and remote.private)
         ):
             return
-        remote = self.remotes.find(candidate.address)
-        assert remote is not None
         pair, dropped = self.checklist.add(base, remote)
         if dropped is not None:
             self._drop(dropped)
         if pair is not None and base.relay is not None:
             # Now, so that the permission is there when the peer's checks come (7.2.1).
-            base.relay.client.permit(candidate.host, now)
+            base.relay.client.permit(host, now)
 
     def add_remote(self, candidate: Candidate, now: float) -> None:
         """Take a candidate that was signalled; one with a name has to be resolved first."""
@@ -180,15 +187,16 @@ class Session:
         if ask:
             context.events.append(ResolveName(candidate.host, candidate))
         for found in known:
-            self._add_numeric(found, now)
+            self._add_numeric(found, now, private=candidate.is_mdns)
 
     def resolve(self, name: str, addresses: Sequence[str], now: float) -> None:
         """A name was resolved, or could not be."""
+        private = is_mdns_name(name)
         for found in self.remotes.resolve(name, addresses):
-            self._add_numeric(found, now)
+            self._add_numeric(found, now, private=private)
 
-    def _add_numeric(self, candidate: Candidate, now: float) -> None:
-        remote, is_new = self.remotes.add(candidate)
+    def _add_numeric(self, candidate: Candidate, now: float, *, private: bool = False) -> None:
+        remote, is_new = self.remotes.add(candidate, private=private)
         if remote is None:
             self._context.counters.ignored_candidates += 1
             return
@@ -196,7 +204,7 @@ class Session:
             # It was peer-reflexive; its pairs get the priorities that the peer gives them too.
             self.checklist.refresh(remote)
         for base in self._bases:
-            self._pair(base, remote.candidate, now)
+            self._pair(base, remote, now)
 
     def set_controlling(self, *, controlling: bool) -> None:
         """The role has changed."""
@@ -237,6 +245,8 @@ class Session:
         pair.state = PairState.IN_PROGRESS
         rto = max(config.rto, config.ta * self.checklist.active)
         lasts = rto * ((1 << (config.max_attempts - 1)) - 1 + config.last_wait)
+        if pair.hope_until == inf:
+            pair.hope_until = now + lasts
         self._send_check(
             Check(
                 self,
@@ -253,20 +263,27 @@ class Session:
 
     def send_consent_check(self, pair: Pair, now: float) -> None:
         """Ask the peer whether it still wants our data: one request, sent once (RFC 7675 5.1)."""
-        context = self._context
         pair.consent_requests_sent += 1
-        self._send_check(
-            Check(
-                self,
-                pair,
-                self._make_transaction(pair, now, nominating=False, rto=context.config.rto),
-                controlling=context.role.controlling,
-                nominating=False,
-                is_consent=True,
-                expires=now + context.config.consent_timeout,
-            ),
-            now,
+        self._send_watch(pair, now, repeated=False)
+
+    def send_probe(self, pair: Pair, now: float) -> None:
+        """Ask the peer of a silent pair whether it is there, again and again (see `Consent`)."""
+        self._context.checks.cancel_consent(pair)  # of an earlier silence
+        self._send_watch(pair, now, repeated=True)
+
+    def _send_watch(self, pair: Pair, now: float, *, repeated: bool) -> None:
+        context = self._context
+        check = Check(
+            self,
+            pair,
+            self._make_transaction(pair, now, nominating=False, rto=context.config.rto),
+            controlling=context.role.controlling,
+            nominating=False,
+            is_consent=True,
+            expires=now + context.config.consent_timeout,
         )
+        check.lingers = not repeated
+        self._send_check(check, now)
 
     def _make_transaction(
         self, pair: Pair, now: float, *, nominating: bool, rto: float
@@ -307,7 +324,7 @@ class Session:
     def handle_timeout(self, check: Check) -> None:
         """Nobody has answered (7.2.5.2.3)."""
         self._context.checks.remove(check)
-        if check.pair.state is PairState.IN_PROGRESS:
+        if check.pair.state is PairState.IN_PROGRESS and not check.is_consent:
             self.fail(check.pair)
 
     # ------------------------------------------------------------------------ answers (7.2.5)
@@ -324,7 +341,7 @@ class Session:
             # 7.2.5.2.1: "If the addresses are not symmetric, the agent MUST set the candidate
             # pair state to Failed."
             context.counters.forged_responses += 1
-            if not check.lingers:
+            if not check.lingers and not check.is_consent:
                 self.fail(pair)
             return
         if pair not in self.checklist or pair.state is PairState.FAILED:

@@ -109,6 +109,15 @@ class Sessions:
         elif now >= self._forget_at:
             self._forget_previous()
 
+    def relayed_hosts(self) -> set[tuple[Base, str]]:
+        """The hosts that pairs reach by relays."""
+        return {
+            (pair.base, pair.remote.address[0])
+            for session in self.alive()
+            for pair in session.checklist
+            if pair.base.relay is not None
+        }
+
     def _forget_previous(self) -> None:
         previous, self.previous = self.previous, None
         if previous is not None:

@@ -22,19 +22,34 @@ An attribute that is damaged is as good as absent: its getter gives None, and no
 
 from __future__ import annotations
 
-import hashlib
 import hmac
-import ipaddress
 import random
 import struct
-import unicodedata
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from enum import IntEnum
-from functools import lru_cache
 
 from rtcsctp.errors import DecodeError
 from rtcsctp.ice.candidate import Address
+from rtcsctp.ice.stun_attributes import (
+    COOKIE_BYTES,
+    MAGIC_COOKIE,
+    Attribute,
+    decode_address,
+    encode_address,
+    encode_error,
+    encode_uint32,
+    encode_uint64,
+    encode_unknown_attributes,
+    encode_xor_address,
+    printable,
+)
+from rtcsctp.ice.stun_keys import (
+    PasswordAlgorithm,
+    long_term_key,
+    opaque_string,
+    short_term_key,
+)
 
 __all__ = [
     "HEADER_SIZE",
@@ -60,7 +75,6 @@ __all__ = [
     "short_term_key",
 ]
 
-MAGIC_COOKIE = 0x2112A442
 HEADER_SIZE = 20
 
 MAX_ATTRIBUTES = 64
@@ -88,51 +102,6 @@ class Method(IntEnum):
     CHANNEL_BIND = 9
 
 
-class Attribute(IntEnum):
-    """Attribute types; those from 0x8000 on may be ignored by who does not know them."""
-
-    MAPPED_ADDRESS = 0x0001
-    USERNAME = 0x0006
-    MESSAGE_INTEGRITY = 0x0008
-    ERROR_CODE = 0x0009
-    UNKNOWN_ATTRIBUTES = 0x000A
-    CHANNEL_NUMBER = 0x000C
-    LIFETIME = 0x000D
-    XOR_PEER_ADDRESS = 0x0012
-    DATA = 0x0013
-    REALM = 0x0014
-    NONCE = 0x0015
-    XOR_RELAYED_ADDRESS = 0x0016
-    REQUESTED_ADDRESS_FAMILY = 0x0017
-    EVEN_PORT = 0x0018
-    REQUESTED_TRANSPORT = 0x0019
-    DONT_FRAGMENT = 0x001A
-    MESSAGE_INTEGRITY_SHA256 = 0x001C
-    PASSWORD_ALGORITHM = 0x001D
-    USERHASH = 0x001E
-    XOR_MAPPED_ADDRESS = 0x0020
-    RESERVATION_TOKEN = 0x0022
-    PRIORITY = 0x0024
-    USE_CANDIDATE = 0x0025
-    ADDITIONAL_ADDRESS_FAMILY = 0x8000
-    ADDRESS_ERROR_CODE = 0x8001
-    PASSWORD_ALGORITHMS = 0x8002
-    ALTERNATE_DOMAIN = 0x8003
-    ICMP = 0x8004
-    SOFTWARE = 0x8022
-    ALTERNATE_SERVER = 0x8023
-    FINGERPRINT = 0x8028
-    ICE_CONTROLLED = 0x8029
-    ICE_CONTROLLING = 0x802A
-
-
-class PasswordAlgorithm(IntEnum):
-    """What a long-term key is hashed with (RFC 8489 18.5)."""
-
-    MD5 = 1
-    SHA256 = 2
-
-
 _KNOWN = frozenset(int(kind) for kind in Attribute)
 
 # Plain ints for the parsing loop: a comparison with an IntEnum is several times slower.
@@ -143,9 +112,6 @@ _FINGERPRINT = int(Attribute.FINGERPRINT)
 _HEADER = struct.Struct(">HHI12s")
 _TLV = struct.Struct(">HH")
 _UINT32 = struct.Struct(">I")
-_UINT64 = struct.Struct(">Q")
-_ADDRESS = struct.Struct(">xBH")
-_COOKIE_BYTES = MAGIC_COOKIE.to_bytes(4, "big")
 _PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")
 _CLASSES = tuple(StunClass)
 
@@ -155,9 +121,6 @@ _INTEGRITY_SIZE = 4 + _SHA1_SIZE
 _INTEGRITY_SHA256_SIZE = 4 + _SHA256_SIZE
 _FINGERPRINT_SIZE = 8
 _FINGERPRINT_XOR = 0x5354554E
-
-_IPV4 = 1
-_IPV6 = 2
 
 
 class StunMessage:
@@ -222,6 +185,11 @@ class StunMessage:
         """Whether there is a MESSAGE-INTEGRITY or MESSAGE-INTEGRITY-SHA256, right or wrong."""
         return self._integrity_at > 0 or self._integrity_sha256_at > 0
 
+    @property
+    def has_sha256(self) -> bool:
+        """Whether there is a MESSAGE-INTEGRITY-SHA256: then the answer is to have one (9.1.3)."""
+        return self._integrity_sha256_at > 0
+
     def check_integrity(self, key: bytes) -> bool:
         """Whether whoever made the message has `key` (RFC 8489 14.5, 14.6).
 
@@ -270,7 +238,15 @@ class StunMessage:
 
     def _xor_address(self, kind: int) -> Address | None:
         value = self.get(kind)
-        return None if value is None else _decode_address(value, self.transaction_id)
+        return None if value is None else decode_address(value, self.transaction_id)
+
+    def _xor_addresses(self, wanted: int) -> list[Address]:
+        found = [
+            decode_address(value, self.transaction_id)
+            for kind, value in self.attributes
+            if kind == wanted
+        ]
+        return [address for address in found if address is not None]
 
     @property
     def username(self) -> str | None:
@@ -306,7 +282,7 @@ class StunMessage:
         hundreds, number = value[2] & 7, value[3]
         if not 3 <= hundreds <= 6 or number > 99:
             return None
-        return hundreds * 100 + number, _printable(value[4:])
+        return hundreds * 100 + number, printable(value[4:])
 
     @property
     def xor_mapped_address(self) -> Address | None:
@@ -315,12 +291,17 @@ class StunMessage:
         if found is not None:
             return found
         value = self.get(Attribute.MAPPED_ADDRESS)
-        return None if value is None else _decode_address(value, None)
+        return None if value is None else decode_address(value, None)
 
     @property
     def xor_relayed_address(self) -> Address | None:
-        """XOR-RELAYED-ADDRESS (RFC 8656 18.5)."""
+        """The first XOR-RELAYED-ADDRESS (RFC 8656 18.5)."""
         return self._xor_address(Attribute.XOR_RELAYED_ADDRESS)
+
+    @property
+    def xor_relayed_addresses(self) -> list[Address]:
+        """All XOR-RELAYED-ADDRESS attributes that are whole."""
+        return self._xor_addresses(Attribute.XOR_RELAYED_ADDRESS)
 
     @property
     def xor_peer_address(self) -> Address | None:
@@ -330,12 +311,7 @@ class StunMessage:
     @property
     def xor_peer_addresses(self) -> list[Address]:
         """All XOR-PEER-ADDRESS attributes that are whole."""
-        found = [
-            _decode_address(value, self.transaction_id)
-            for kind, value in self.attributes
-            if kind == Attribute.XOR_PEER_ADDRESS
-        ]
-        return [address for address in found if address is not None]
+        return self._xor_addresses(Attribute.XOR_PEER_ADDRESS)
 
     @property
     def lifetime(self) -> int | None:
@@ -367,13 +343,13 @@ class StunMessage:
     def software(self) -> str | None:
         """SOFTWARE, without control characters: for logs."""
         value = self.get(Attribute.SOFTWARE)
-        return None if value is None else _printable(value)
+        return None if value is None else printable(value)
 
     @property
     def alternate_server(self) -> Address | None:
         """ALTERNATE-SERVER (RFC 8489 14.15)."""
         value = self.get(Attribute.ALTERNATE_SERVER)
-        return None if value is None else _decode_address(value, None)
+        return None if value is None else decode_address(value, None)
 
     @property
     def password_algorithms(self) -> list[int]:
@@ -393,20 +369,12 @@ class StunMessage:
         return [kind for kind, _ in self.attributes if kind < 0x8000 and kind not in _KNOWN]
 
 
-def _printable(value: bytes) -> str:
-    """Text for people from bytes of somebody else: no control characters, and not for ever."""
-    text = (
-        value[:763].rstrip(b"\0").decode(errors="replace")
-    )  # 14.8: up to 763 bytes are to be read
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[:128])
-
-
 # ------------------------------------------------------------------------------------- reading
 
 
 def is_stun(data: bytes) -> bool:
     """Whether a datagram is STUN by its first byte (RFC 7983) and magic cookie."""
-    return len(data) >= HEADER_SIZE and data[0] < 4 and data[4:8] == _COOKIE_BYTES
+    return len(data) >= HEADER_SIZE and data[0] < 4 and data[4:8] == COOKIE_BYTES
 
 
 def parse_untrusted(data: bytes) -> StunMessage:
@@ -473,39 +441,6 @@ def _check_fingerprint(data: bytes, at: int, length: int) -> None:
         raise DecodeError("FINGERPRINT is wrong")
 
 
-def _decode_address(value: bytes, transaction_id: bytes | None) -> Address | None:
-    """An address attribute, XORed if the transaction is given; None if it is damaged."""
-    if len(value) < 8:
-        return None
-    family, port = _ADDRESS.unpack_from(value)
-    packed = value[4:]
-    if len(packed) != {_IPV4: 4, _IPV6: 16}.get(family):
-        return None
-    if transaction_id is not None:
-        port ^= MAGIC_COOKIE >> 16
-        packed = _xor(packed, transaction_id)
-    return _host_text(packed), port
-
-
-def _xor(packed: bytes, transaction_id: bytes) -> bytes:
-    size = len(packed)
-    mask = int.from_bytes((_COOKIE_BYTES + transaction_id)[:size], "big")
-    return (int.from_bytes(packed, "big") ^ mask).to_bytes(size, "big")
-
-
-# The same few addresses come again with every consent check; the caches have a fixed size.
-
-
-@lru_cache(maxsize=1024)
-def _host_text(packed: bytes) -> str:
-    return str(ipaddress.ip_address(packed))
-
-
-@lru_cache(maxsize=1024)
-def _host_bytes(host: str) -> bytes:
-    return ipaddress.ip_address(host).packed
-
-
 # ------------------------------------------------------------------------------------- writing
 
 
@@ -564,86 +499,3 @@ def build(
 def new_transaction_id(rng: random.Random) -> bytes:
     """96 random bits."""
     return rng.getrandbits(96).to_bytes(12, "big")
-
-
-def encode_xor_address(address: Address, transaction_id: bytes) -> bytes:
-    """The value of XOR-MAPPED-ADDRESS, XOR-PEER-ADDRESS or XOR-RELAYED-ADDRESS.
-
-    Raises:
-        ValueError: the host is not a numeric address.
-    """
-    host, port = address
-    packed = _host_bytes(host)
-    family = _IPV4 if len(packed) == 4 else _IPV6
-    return _ADDRESS.pack(family, port ^ (MAGIC_COOKIE >> 16)) + _xor(packed, transaction_id)
-
-
-def encode_address(address: Address) -> bytes:
-    """The value of MAPPED-ADDRESS or ALTERNATE-SERVER.
-
-    Raises:
-        ValueError: the host is not a numeric address.
-    """
-    host, port = address
-    packed = _host_bytes(host)
-    return _ADDRESS.pack(_IPV4 if len(packed) == 4 else _IPV6, port) + packed
-
-
-def encode_error(code: int, reason: str) -> bytes:
-    """The value of ERROR-CODE (RFC 8489 14.8): 300 to 699 and a phrase, cut to 127 characters."""
-    return bytes((0, 0, code // 100, code % 100)) + reason[:127].encode()
-
-
-def encode_unknown_attributes(types: Iterable[int]) -> bytes:
-    """The value of UNKNOWN-ATTRIBUTES (RFC 8489 14.13)."""
-    return b"".join([kind.to_bytes(2, "big") for kind in types])
-
-
-def encode_uint32(value: int) -> bytes:
-    """The value of PRIORITY or LIFETIME."""
-    return _UINT32.pack(value)
-
-
-def encode_uint64(value: int) -> bytes:
-    """The value of ICE-CONTROLLING or ICE-CONTROLLED."""
-    return _UINT64.pack(value)
-
-
-# ---------------------------------------------------------------------------------------- keys
-
-
-def opaque_string(text: str) -> str:
-    """A user name, realm or password, prepared by the OpaqueString profile (RFC 8265 4.2).
-
-    Spaces of other scripts become the plain one, and the text is composed (NFC). Characters that
-    the profile forbids are left in: whether it takes them is for the server to decide.
-    """
-    if text.isascii():
-        return text
-    spaced = "".join(" " if unicodedata.category(c) == "Zs" else c for c in text)
-    return unicodedata.normalize("NFC", spaced)
-
-
-def short_term_key(password: str) -> bytes:
-    """The key of the short-term credential mechanism: the password (RFC 8489 9.1.1)."""
-    return opaque_string(password).encode()
-
-
-def long_term_key(
-    username: str,
-    realm: str,
-    password: str,
-    algorithm: int = PasswordAlgorithm.MD5,
-) -> bytes:
-    """The key of the long-term credential mechanism (RFC 8489 9.2.2, 18.5.1).
-
-    Username and realm count "with any quotes and trailing nulls removed", the password without
-    trailing nulls.
-    """
-    parts = [opaque_string(part).rstrip("\0") for part in (username, realm, password)]
-    parts[:2] = [part.replace('"', "") for part in parts[:2]]
-    text = ":".join(parts).encode()
-    if algorithm == PasswordAlgorithm.SHA256:
-        return hashlib.sha256(text).digest()
-    # What the RFC prescribes; it hides the password from nobody who knows the realm.
-    return hashlib.md5(text, usedforsecurity=False).digest()

@@ -18,7 +18,7 @@ import ipaddress
 import random
 import struct
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from math import inf
 
 from rtcsctp.errors import DecodeError
@@ -47,6 +47,7 @@ from rtcsctp.ice.turn_events import (
 )
 from rtcsctp.ice.turn_exchange import Exchange, Outcome
 from rtcsctp.ice.turn_peers import MAX_HELD, Channel, PeerTable, Permission
+from rtcsctp.ice.turn_redirect import Redirections
 from rtcsctp.ice.turn_requests import Request
 from rtcsctp.ice.turn_stream import StreamDeframer
 
@@ -63,7 +64,6 @@ __all__ = [
 ]
 
 _LIFETIME_MAX = 3600.0  # what a server says that means well; a greater one is renewed earlier
-_MAX_REDIRECTIONS = 5
 _CHANNEL_DATA = struct.Struct(">HH")  # number, length
 _CHANNEL_HEADER = _CHANNEL_DATA.size
 _SEND_OVERHEAD = {4: 20 + 12 + 4, 6: 20 + 24 + 4}  # header, XOR-PEER-ADDRESS, header of DATA
@@ -72,12 +72,8 @@ _STUN_ABOVE = 3  # first bytes of STUN are 0 to 3 (RFC 7983)
 _STREAM_PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")
 
 
-def _may_redirect(source: Address, target: Address) -> bool:
-    """Whether a server at one address may send us to the other."""
-    host = ipaddress.ip_address(target[0])
-    if host.is_multicast or host.is_unspecified or not target[1]:
-        return False
-    return not host.is_loopback or ipaddress.ip_address(source[0]).is_loopback
+def _family(host: str) -> int:
+    return 6 if ":" in host else 4
 
 
 class TurnClient:
@@ -102,13 +98,14 @@ class TurnClient:
         "_events",
         "_exchange",
         "_expires",
+        "_families",
         "_has_cleared",
         "_is_stream",
         "_peers",
+        "_redirections",
         "_refresh_at",
-        "_relayed_family",
         "_rng",
-        "_tried",
+        "_wanted_families",
         "address",
         "deadline",
         "mapped",
@@ -124,7 +121,7 @@ class TurnClient:
         *,
         stream: bool,
         rng: random.Random,
-        relayed_family: int = 4,
+        relayed_families: Sequence[int] = (4,),
         software: str = "rtcsctp",
     ) -> None:
         """A client that does nothing before `start`.
@@ -134,7 +131,9 @@ class TurnClient:
             address: its transport address, a numeric one.
             stream: it is connected by TCP or TLS; give what arrives to `handle_stream_untrusted`.
             rng: source of transaction ids; `random.SystemRandom()` wherever it matters.
-            relayed_family: 4 or 6, the kind of relayed address wanted.
+            relayed_families: 4 and 6, the kinds of relayed address that are of use, in the order in
+                which they are asked for: the next where the server says that it has none (440).
+                There will be one; a dual allocation (RFC 8656 7.1) coturn 4.6 does not give.
             software: for the server's log; empty says nothing.
         """
         self.server = server
@@ -146,13 +145,12 @@ class TurnClient:
         self._dropped = 0
         self._is_stream = stream
         self._rng = rng
-        self._relayed_family = relayed_family
-        self._exchange = Exchange(
-            server, stream=stream, rng=rng, relayed_family=relayed_family, software=software
-        )
+        self._wanted_families = tuple(relayed_families)
+        self._families = self._wanted_families  # without those that the server does not have
+        self._exchange = Exchange(server, stream=stream, rng=rng, software=software)
         self._deframer = StreamDeframer()
         self._peers = PeerTable()
-        self._tried = {address}
+        self._redirections = Redirections(address)
         self._has_cleared = False
         self._events: deque[TurnEvent] = deque()
         self._refresh_at = inf
@@ -164,11 +162,11 @@ class TurnClient:
         """Ask for the allocation; a second call does nothing."""
         if self.state is TurnState.NEW:
             self.state = TurnState.ALLOCATING
-            self._ask(Request(Method.ALLOCATE), now)
+            self._ask_allocation(now)
             self._reschedule()
 
     def permit(self, peer_host: str, now: float) -> None:
-        """Let a host send to us, as long as the allocation lasts or until `forget`.
+        """Let a host send to us, as long as the allocation lasts or until `keep_only`.
 
         Before there is an allocation it is remembered. Asking again is harmless.
         """
@@ -177,12 +175,14 @@ class TurnClient:
                 self._events.append(self._impossible(peer_host))
             self._reschedule()
 
-    def forget(self, peer_host: str) -> None:
-        """Do not renew the permission of a host any more."""
-        permission = self._peers.permissions.get(peer_host)
-        if permission is not None and not permission.is_pending:
-            del self._peers.permissions[peer_host]
-            self._reschedule()
+    def keep_only(self, peer_hosts: Collection[str]) -> None:
+        """Let the permissions of all other hosts lapse: they are not renewed any more.
+
+        What is sent to such a host, or `permit`, asks for it anew. Channels lapse by themselves.
+        """
+        for permission in self._peers.permissions.values():
+            permission.is_wanted = permission.host in peer_hosts
+        self._reschedule()
 
     def send(self, datagrams: Sequence[bytes], peer: Address, now: float) -> list[bytes]:
         """Wrap datagrams for a peer; the result is to be sent to the server.
@@ -298,7 +298,11 @@ class TurnClient:
         channel = self._peers.channels.get(peer)
         if channel is not None and channel.expires > 0:
             return _CHANNEL_HEADER
-        return _SEND_OVERHEAD[6 if ":" in peer[0] else 4]
+        return _SEND_OVERHEAD[_family(peer[0])]
+
+    def owns_transaction(self, transaction_id: bytes) -> bool:
+        """Whether an answer with this transaction id is for this client."""
+        return self._exchange.owns_transaction(transaction_id)
 
     @property
     def dropped(self) -> int:
@@ -309,6 +313,9 @@ class TurnClient:
 
     def _ask(self, request: Request, now: float) -> None:
         self._exchange.ask(request, now)
+
+    def _ask_allocation(self, now: float) -> None:
+        self._ask(Request(Method.ALLOCATE, family=self._families[0]), now)
 
     def _forget_plans(self) -> None:
         self._exchange.abandon()
@@ -322,7 +329,7 @@ class TurnClient:
             self._refresh_at = inf
             self._ask(Request(Method.REFRESH), now)
         for permission in list(self._peers.permissions.values()):
-            if permission.refresh_at <= now and permission.needs_request(now):
+            if permission.is_due(now) and permission.needs_request(now):
                 self._ask_permission(permission, now)
         for channel in self._peers.channels.values():
             if channel.needs_refresh(now):
@@ -351,31 +358,29 @@ class TurnClient:
             # answer was lost: delete it, then ask again. If it is another's, that fails.
             self._has_cleared = True
             self._ask(Request(Method.REFRESH, lifetime=0), now)
+        elif request.method is Method.ALLOCATE and code == 440 and len(self._families) > 1:
+            # "the client MUST NOT retry the request"; this is another one.
+            self._families = self._families[1:]
+            self._ask_allocation(now)
         else:
             self._failed(request, code, outcome.reason, now)
 
     def _redirect(self, message: StunMessage, now: float) -> None:
-        """300 (Try Alternate): over UDP follow it, over a stream hand it on.
-
-        A redirection that answers an unsigned request cannot be signed, and those of the servers
-        in use are such. RFC 8489 14.8 forbids to follow them, section 10 says that there are
-        cases for them; what is followed is bounded: a few addresses, each once, and never from a
-        server on the network to one on our own machine.
-        """
+        """300 (Try Alternate): over UDP follow it, over a stream only tell of it."""
         target = message.alternate_server
-        if target is None or not _may_redirect(self.address, target):
-            self._lose(300, "it sends us to another server, and not to a possible one")
-        elif target in self._tried or len(self._tried) > _MAX_REDIRECTIONS:
-            self._lose(300, "it sends us round in circles")
-        elif self._is_stream or (":" in target[0]) != (":" in self.address[0]):
+        why_not = self._redirections.objection(self.address, target)
+        if target is None or why_not is not None:
+            self._lose(300, f"it sends us to another server, {why_not}")
+        elif self._is_stream or _family(target[0]) != _family(self.address[0]):
             self._events.append(AlternateServer(target))
             self._lose(300, f"it sends us to {target[0]} port {target[1]}")
         else:
-            self._tried.add(target)
+            self._redirections.follow(target)
             self.address = target
+            self._families = self._wanted_families
             self._exchange.change_server()
             self._events.append(AlternateServer(target))
-            self._ask(Request(Method.ALLOCATE), now)
+            self._ask_allocation(now)
 
     def _succeeded(self, request: Request, message: StunMessage, now: float) -> None:
         since = request.started
@@ -397,13 +402,17 @@ class TurnClient:
             self._granted(request.permission, since, now)
 
     def _allocated(self, message: StunMessage, since: float, now: float) -> None:
-        relayed, mapped = message.xor_relayed_address, message.xor_mapped_address
-        if relayed is None or mapped is None or not message.lifetime:
+        offered, mapped = message.xor_relayed_addresses, message.xor_mapped_address
+        if not offered or mapped is None or not message.lifetime:
             self._lose(500, "its answer has no addresses or no lifetime")
             return
-        if (":" in relayed[0]) != (self._relayed_family == 6):
+        # Which was asked for first does not matter, as long as it is of use: coturn has a setting
+        # for what it gives unasked. After a refusal (440) coturn 4.6 adds an empty address of the
+        # family that it does not have.
+        relayed = next((found for found in offered if self._is_of_use(found)), None)
+        if relayed is None:
             # 7.3: "the client MUST delete the allocation"
-            self._lose(440, f"it gave {relayed[0]}, which is of the wrong family")
+            self._lose(440, f"it gave {offered[0][0]}, which is of the wrong family")
             self.state = TurnState.CLOSING
             self._ask(Request(Method.REFRESH, lifetime=0), now)
             return
@@ -413,7 +422,16 @@ class TurnClient:
         self._refreshed(message, since)
         self._events.append(Allocated(relayed, mapped, float(message.lifetime)))
         for permission in list(self._peers.permissions.values()):
-            self._ask_permission(permission, now)
+            if self._can_reach(permission.host):
+                self._ask_permission(permission, now)
+            else:
+                del self._peers.permissions[permission.host]
+                self._events.append(self._impossible(permission.host))
+
+    def _is_of_use(self, relayed: Address) -> bool:
+        host, port = relayed
+        unspecified = ipaddress.ip_address(host).is_unspecified
+        return _family(host) in self._families and port > 0 and not unspecified
 
     def _refreshed(self, message: StunMessage, since: float) -> None:
         lifetime = min(float(message.lifetime or 0), _LIFETIME_MAX)
@@ -426,7 +444,7 @@ class TurnClient:
         if self.state is TurnState.CLOSING:
             self.state = TurnState.CLOSED
         elif self.state is TurnState.ALLOCATING:
-            self._ask(Request(Method.ALLOCATE), now)
+            self._ask_allocation(now)
 
     def _granted(self, permission: Permission, since: float, now: float) -> None:
         permission.grant(since)
@@ -472,9 +490,15 @@ class TurnClient:
 
     # ------------------------------------------------------------------------------------ peers
 
+    def _can_reach(self, host: str) -> bool:
+        """Whether the relayed address is of that host's family, or may still become so."""
+        if self.relayed is None:
+            return _family(host) in self._families
+        return _family(host) == _family(self.relayed[0])
+
     def _permission(self, host: str, now: float) -> Permission | None:
         """The permission for a host, asked for if need be; None if it cannot be had."""
-        if (":" in host) != (self._relayed_family == 6):
+        if not self._can_reach(host):
             return None
         permission = self._peers.permit(host, now)
         if (
@@ -486,7 +510,7 @@ class TurnClient:
         return permission
 
     def _impossible(self, host: str) -> PermissionFailed:
-        if (":" in host) != (self._relayed_family == 6):
+        if not self._can_reach(host):
             code, reason = 443, "the relayed address is of another family"
         else:
             code, reason = 508, "there are too many"

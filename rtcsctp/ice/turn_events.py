@@ -80,7 +80,8 @@ class AlternateServer:
     """The server has sent us to another one (RFC 8489 section 10).
 
     Over UDP the client has turned to it already: what comes from there is for it. Over a stream
-    that is for a new client on a new connection; this one has failed.
+    this client has failed. Who follows it there takes a new connection and a new client, with the
+    same transport and the same name in the certificate: from TLS never to anything else.
     """
 
     address: Address

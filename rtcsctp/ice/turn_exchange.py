@@ -54,7 +54,6 @@ class Exchange:
     __slots__ = (
         "_credentials",
         "_is_stream",
-        "_relayed_family",
         "_requests",
         "_rng",
         "_server",
@@ -70,13 +69,11 @@ class Exchange:
         *,
         stream: bool,
         rng: random.Random,
-        relayed_family: int,
         software: str,
     ) -> None:
         self._server = server
         self._is_stream = stream
         self._rng = rng
-        self._relayed_family = relayed_family
         self._software = software.encode()
         self._credentials = LongTermCredentials(server.username, server.password)
         self._requests: dict[bytes, Request] = {}
@@ -92,6 +89,10 @@ class Exchange:
     def deadline(self) -> float:
         """When to call `handle_timer`; infinity if nothing is on its way."""
         return min((r.deadline for r in self._requests.values()), default=inf)
+
+    def owns_transaction(self, transaction_id: bytes) -> bool:
+        """Whether an answer with this transaction id is waited for."""
+        return transaction_id in self._requests
 
     def change_server(self) -> None:
         """Another server: realm and nonce were the first one's, username and password stay."""
@@ -120,10 +121,7 @@ class Exchange:
             request.method,
             StunClass.REQUEST,
             transaction_id,
-            request.attributes(
-                transaction_id, relayed_family=self._relayed_family, software=self._software
-            )
-            + credentials.attributes(),
+            request.attributes(transaction_id, software=self._software) + credentials.attributes(),
             key=credentials.key,
             fingerprint=False,
             sha256=credentials.uses_sha256,

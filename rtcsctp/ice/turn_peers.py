@@ -50,10 +50,19 @@ class Permission:
         refresh_at: when to ask for it again; never (infinity) before it is granted.
         refused_until: the server has said no, and will not be asked before.
         is_pending: a request is on its way.
+        is_wanted: it is to be renewed.
         held: datagrams that wait for it, at most `MAX_HELD`.
     """
 
-    __slots__ = ("expires", "held", "host", "is_pending", "refresh_at", "refused_until")
+    __slots__ = (
+        "expires",
+        "held",
+        "host",
+        "is_pending",
+        "is_wanted",
+        "refresh_at",
+        "refused_until",
+    )
 
     def __init__(self, host: str) -> None:
         self.host = host
@@ -61,6 +70,7 @@ class Permission:
         self.refresh_at = inf
         self.refused_until = 0.0
         self.is_pending = False
+        self.is_wanted = True
         self.held: list[tuple[bytes, Address]] = []
 
     def needs_request(self, now: float) -> bool:
@@ -68,6 +78,10 @@ class Permission:
         if self.is_pending or now < self.refused_until:
             return False
         return self.expires <= now or self.refresh_at <= now
+
+    def is_due(self, now: float) -> bool:
+        """Whether it is to be renewed now."""
+        return self.is_wanted and self.refresh_at <= now
 
     def grant(self, since: float) -> None:
         """The server has granted or renewed it."""
@@ -160,6 +174,7 @@ class PeerTable:
         """The permission of a host, a new one if need be; None if there are too many."""
         permission = self.permissions.get(host)
         if permission is not None:
+            permission.is_wanted = True
             return permission
         if len(self.permissions) >= MAX_PERMISSIONS:
             for old in list(self.permissions.values()):
@@ -198,7 +213,8 @@ class PeerTable:
 
     def deadline(self) -> float:
         """When the next of them is to be renewed; infinity if none is."""
+        wanted = [p for p in self.permissions.values() if p.is_wanted and not p.is_pending]
         return min(
-            min((p.refresh_at for p in self.permissions.values() if not p.is_pending), default=inf),
+            min((p.refresh_at for p in wanted), default=inf),
             min((c.refresh_at for c in self.channels.values() if not c.is_pending), default=inf),
         )

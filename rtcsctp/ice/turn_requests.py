@@ -19,6 +19,7 @@ class Request:
         method: Allocate, Refresh, CreatePermission or ChannelBind.
         permission, channel: what is asked for.
         lifetime: of a Refresh that deletes: 0.
+        family: of an Allocate: 4 or 6, the kind of relayed address that is asked for.
         retries: transactions before this one.
         key: that the present transaction was signed with, if it was.
         transaction: the present one.
@@ -27,6 +28,7 @@ class Request:
 
     __slots__ = (
         "channel",
+        "family",
         "key",
         "lifetime",
         "method",
@@ -43,11 +45,13 @@ class Request:
         permission: Permission | None = None,
         channel: Channel | None = None,
         lifetime: int | None = None,
+        family: int = 4,
     ) -> None:
         self.method = method
         self.permission = permission
         self.channel = channel
         self.lifetime = lifetime
+        self.family = family
         self.retries = 0
         self.key: bytes | None = None
         self.transaction: Transaction | None = None
@@ -71,9 +75,7 @@ class Request:
         self.key = key
         self.unproven = None
 
-    def attributes(
-        self, transaction_id: bytes, *, relayed_family: int, software: bytes
-    ) -> list[tuple[int, bytes]]:
+    def attributes(self, transaction_id: bytes, *, software: bytes) -> list[tuple[int, bytes]]:
         """What it carries beside credentials."""
         found: list[tuple[int, bytes]] = []
         if software and self.method in {Method.ALLOCATE, Method.REFRESH}:
@@ -81,8 +83,8 @@ class Request:
         if self.method is Method.ALLOCATE:
             found.append((Attribute.REQUESTED_TRANSPORT, encode_uint32(_UDP)))
             # IPv4 is what a server gives unasked, and one of RFC 5766 does not know to be asked.
-            if relayed_family != 4:
-                family = encode_uint32(_FAMILIES[relayed_family])
+            if self.family != 4:
+                family = encode_uint32(_FAMILIES[self.family])
                 found.append((Attribute.REQUESTED_ADDRESS_FAMILY, family))
         if self.lifetime is not None:
             found.append((Attribute.LIFETIME, encode_uint32(self.lifetime)))

@@ -425,6 +425,8 @@ class Connection:
         self.transport.close()
         if self._shared is not None:
             self._shared.forget(self.transport)
+        if self.config.capture is not None:
+            self.config.capture.flush()
         self.notice()
         with trio.CancelScope(shield=True, deadline=trio.current_time() + _CLOSING_TIME):
             await self.transport.aclose()

@@ -210,3 +210,8 @@ class Probe:
         """Make a valid pair by a check of the peer from PEER."""
         self.deliver(self.request())
         self.deliver(self.success(self.take_request()))
+
+    def connect_by_peer_again(self) -> None:
+        """The same where other checks may be under way."""
+        self.deliver(self.request())
+        self.deliver(self.success(self.pass_time(0.1)[-1]))

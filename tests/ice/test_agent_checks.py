@@ -117,6 +117,29 @@ def test_early_timer_does_nothing() -> None:
     assert probe.take() == []
 
 
+@pytest.mark.parametrize("sha256", [False, True])
+@pytest.mark.parametrize("refused", [False, True])
+def test_answers_have_the_integrity_of_the_request(sha256: bool, refused: bool) -> None:
+    # RFC 8489 9.1.3: a request with MESSAGE-INTEGRITY-SHA256 "MUST" be answered with it.
+    probe = Probe()
+    key = short_term_key(probe.agent.local_pwd)
+    attributes: list[tuple[int, bytes]] = [
+        (Attribute.USERNAME, f"{probe.agent.local_ufrag}:{UFRAG}".encode()),
+        (Attribute.ICE_CONTROLLED, encode_uint64(1)),
+    ]
+    if refused:
+        attributes.append((0x7FFF, b""))  # nobody knows that
+    data = build(
+        Method.BINDING, StunClass.REQUEST, b"transaction!", attributes, key=key, sha256=sha256
+    )
+    answer = probe.ask(data)
+    assert answer is not None
+    assert answer.message_class is (StunClass.ERROR if refused else StunClass.SUCCESS)
+    assert answer.has_integrity
+    assert answer.has_sha256 == sha256
+    assert answer.check_integrity(key)
+
+
 def test_answer_from_another_address_fails_the_pair() -> None:
     # RFC 8445 7.2.5.2.1: symmetric addresses, or the check has failed.
     probe = Probe()

@@ -132,6 +132,28 @@ def test_hidden_address_is_told_nowhere() -> None:
     assert problem.address == ""
 
 
+@pytest.mark.parametrize(
+    ("own", "server", "related"),
+    [
+        ("192.0.2.1", STUN, "raddr 0.0.0.0 rport 9"),
+        ("2001:db8::1", ("2001:db8:5::1", 3478), "raddr :: rport 9"),
+    ],
+)
+def test_hidden_public_address_is_told_as_reflexive(
+    own: str, server: tuple[str, int], related: str
+) -> None:
+    # draft-ietf-mmusic-mdns-ice-candidates 3.1.2.2: it "MUST NOT be considered redundant".
+    world = World()
+    world.server(StunServer(server))
+    a = world.host(controlling=True)
+    a.add_socket(own, hidden_as="0f7c5a1e-0000-4000-8000-000000000000.local")
+    a.agent.add_stun_server(server, URL, world.now)
+    world.run_for(1)
+    texts = [event.candidate.to_sdp() for event in a.candidates]
+    assert len(texts) == 2
+    assert f" {own} 5000 typ srflx {related}" in texts[1]
+
+
 def test_public_address_of_a_one_to_one_nat_is_announced() -> None:
     world = World()
     config = IceConfig(public_addresses={"10.0.0.1": "192.0.2.7"}, lite=True)

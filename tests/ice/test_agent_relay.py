@@ -9,6 +9,7 @@ from rtcsctp.ice.config import IceConfig
 from rtcsctp.ice.events import GatheringProblem, GatheringState, IceState, Transmit
 from rtcsctp.ice.servers import IceServer
 
+from .probe import PWD, UFRAG, candidate
 from .topology import (
     DTLS,
     Host,
@@ -21,6 +22,7 @@ from .topology import (
 from .turn_server import Packet, TurnServer
 
 TURN = ("203.0.113.5", 3478)
+TURN6 = ("2001:db8:5::5", 3478)
 SERVER = IceServer("turn:turn.example.org", "user", "secret")
 
 
@@ -235,6 +237,120 @@ def test_relay_is_reached_over_a_stream() -> None:
     a.agent.stream_closed(stream, world.now)
     assert a.agent.state is IceState.DISCONNECTED
     assert not a.agent.is_writable
+
+
+def test_relay_that_has_only_ipv6_is_asked_for_that() -> None:
+    world = World()
+    turn = TurnServer(TURN6)
+    world.server(turn)
+    a = world.host(IceConfig(policy="relay"), controlling=True)
+    b = world.host(IceConfig(policy="relay"), controlling=False)
+    introduce(a, b)
+    for number, host in enumerate((a, b)):
+        host.add_socket(f"2001:db8::{number + 1}")
+        host.agent.add_turn_server(SERVER, TURN6, world.now)
+        host.agent.end_gathering(world.now)
+    world.run_until(are_completed(a, b), 10)
+    assert not a.saw(GatheringProblem)
+    related = a.candidates[0].candidate
+    assert (related.related_host, related.related_port) == ("::", 9)
+    exchange_data(world, a, b)
+
+
+def test_server_with_both_families_gives_one_address_of_each() -> None:
+    # Over IPv4 it is asked for IPv4, and over IPv6 for IPv6; and pairs are made within a family.
+    world = World()
+    v4, v6 = TurnServer(TURN), TurnServer(TURN6)
+    v4.relay_hosts = v6.relay_hosts = [TURN[0], TURN6[0]]
+    world.server(v4)
+    world.server(v6)
+    a = world.host(controlling=True)
+    a.add_socket("192.0.2.1")
+    a.add_socket("2001:db8::1")
+    for address in (TURN, TURN6):
+        a.agent.add_turn_server(SERVER, address, world.now)
+    world.run_for(1)
+    kinds = CandidateType.RELAYED
+    relayed = [event.candidate for event in a.candidates if event.candidate.type is kinds]
+    assert [found.host for found in relayed] == [TURN[0], TURN6[0]]
+    a.agent.set_remote(UFRAG, PWD, now=world.now)
+    for host in ("198.51.100.1", "2001:db8:9::1"):
+        a.agent.add_remote_candidate(candidate((host, 6000)), world.now)
+    pairs = [(pair.local.host, pair.remote.host) for pair in a.agent.statistics().pairs]
+    assert sorted(pairs) == sorted(
+        [
+            ("192.0.2.1", "198.51.100.1"),
+            (TURN[0], "198.51.100.1"),
+            ("2001:db8::1", "2001:db8:9::1"),
+            (TURN6[0], "2001:db8:9::1"),
+        ]
+    )
+
+
+def test_agent_with_ipv6_alone_gets_ipv4_from_a_server_that_has_both() -> None:
+    # As browsers do: a peer without IPv6 cannot be reached in another way.
+    world = World()
+    turn = TurnServer(TURN6)
+    turn.relay_hosts = [TURN6[0], TURN[0]]
+    world.server(turn)
+    world.servers[TURN[0]] = turn
+    a = world.host(controlling=True)
+    b = world.host(controlling=False)
+    introduce(a, b)
+    a.add_socket("2001:db8::1")
+    b.add_socket("198.51.100.1")
+    a.agent.add_turn_server(SERVER, TURN6, world.now)
+    world.run_until(are_completed(a, b), 10)
+    exchange_data(world, a, b)
+
+
+def test_relay_is_told_nothing_of_names() -> None:
+    # draft-ietf-mmusic-mdns-ice-candidates 3.3.2: "MUST NOT form candidate pairs between its own
+    # relay candidates and remote mDNS candidates".
+    world = World()
+    turn = TurnServer(TURN)
+    world.server(turn)
+    a = world.host(controlling=True)
+    a.add_socket("192.0.2.1")
+    a.agent.add_turn_server(SERVER, TURN, world.now)
+    world.run_for(0.5)
+    a.agent.set_remote(UFRAG, PWD, now=world.now)
+    name = "5c5bd4b5-3a2c-4d8b-9a1e-0123456789ab.local"
+    a.agent.add_remote_candidate(candidate((name, 6000)), world.now)
+    a.agent.add_resolved(name, ["198.51.100.1"], world.now)
+    world.run_for(1)
+    (allocation,) = turn.allocations.values()
+    assert allocation.permitted == set()
+    assert [pair.local.host for pair in a.agent.statistics().pairs] == ["192.0.2.1"]
+    # The same address in the open: nothing is to be hidden any more.
+    low = candidate(("198.51.100.1", 6000), CandidateType.SERVER_REFLEXIVE, priority=100)
+    a.agent.add_remote_candidate(low, world.now)
+    world.run_for(1)
+    assert allocation.permitted == {"198.51.100.1"}
+    assert len(a.agent.statistics().pairs) == 2
+    assert {pair.remote.type for pair in a.agent.statistics().pairs} == {CandidateType.HOST}
+
+
+@pytest.mark.parametrize("policy", ["relay", "all"])
+def test_only_permissions_that_a_pair_uses_are_renewed(policy: str) -> None:
+    world = World()
+    turn = TurnServer(TURN)
+    world.server(turn)
+    a, b = pair_with_turn(world, policy_a=policy, symmetric=False)
+    unused = candidate(("198.51.100.77", 6000))
+    a.agent.add_remote_candidate(unused, world.now)
+    world.run_until(are_completed(a, b), 10)
+    world.run_for(1)
+    (allocation,) = [found for found in turn.allocations.values() if found.client[0] == "10.0.0.1"]
+    assert "198.51.100.77" in allocation.asked
+    allocation.asked.clear()
+    world.run_for(900)
+    # The host of the pair if it is relayed, else none; the allocation itself is kept (pitfall W22).
+    expected = {"10.0.0.2"} if policy == "relay" else set()
+    assert allocation.asked == expected
+    assert a.agent.local_candidates[-1].type is CandidateType.RELAYED
+    assert allocation in turn.allocations.values()
+    exchange_data(world, a, b)
 
 
 def test_numbers_are_not_used_twice() -> None:

@@ -266,4 +266,4 @@ def test_reflexive_candidates_are_announced_again_and_asked_for_again() -> None:
     assert server.requests == asked + 1
     assert a.agent.gathering_state is GatheringState.COMPLETE
     kinds = [event.candidate.type for event in a.events if isinstance(event, LocalCandidate)]
-    assert kinds == [CandidateType.HOST]
+    assert kinds == [CandidateType.HOST, CandidateType.SERVER_REFLEXIVE]

@@ -53,6 +53,31 @@ def test_one_pair_of_each_foundation_begins() -> None:
     assert checklist.next_ordinary() is first
 
 
+def test_in_the_beginning_the_best_of_each_foundation_waits_whatever_the_order() -> None:
+    # RFC 8445 6.1.2.6
+    checklist = Checklist(100, controlling=True)
+    worse, better = add(checklist, 1, 50), add(checklist, 2, 100)
+    other, begun = add(checklist, 3, 10, "2"), add(checklist, 4, 5, "3")
+    begun.state = PairState.IN_PROGRESS
+    checklist.set_initial_states()
+    states = [pair.state for pair in (worse, better, other, begun)]
+    assert states == [
+        PairState.FROZEN,
+        PairState.WAITING,
+        PairState.WAITING,
+        PairState.IN_PROGRESS,
+    ]
+
+
+def test_pair_that_lost_consent_does_not_make_room() -> None:
+    # RFC 7675 5.1: as a new pair it could be used again with the same credentials.
+    checklist = Checklist(1, controlling=True)
+    pair = add(checklist, 1, 100)
+    pair.state, pair.revoked = PairState.FAILED, True
+    assert checklist.add_triggered(BASE, remote(2, 200)) == (None, None)
+    assert pair in checklist
+
+
 def test_success_unfreezes_the_foundation_now_and_for_later_pairs() -> None:
     checklist = Checklist(100, controlling=True)
     first, second = add(checklist, 1, 100), add(checklist, 2, 50)

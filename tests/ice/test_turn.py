@@ -75,9 +75,65 @@ def test_allocation_after_a_challenge(stream: bool, sha256: bool) -> None:
 def test_an_ipv6_relayed_address_is_asked_for() -> None:
     server = ScriptedServer()
     server.relayed = RELAYED6
-    exchange = allocated(server, relayed_family=6)
+    exchange = allocated(server, relayed_families=(6,))
     assert server.requests[0].get(Attribute.REQUESTED_ADDRESS_FAMILY) == b"\2\0\0\0"
     assert exchange.client.relayed == RELAYED6
+
+
+def test_the_other_family_is_asked_for_where_there_is_none_of_the_first() -> None:
+    # client                              server
+    #   Allocate, signed                ->
+    #                                   <- 440
+    #   Allocate, IPv6, signed          ->
+    #                                   <- success
+    server = ScriptedServer()
+    server.errors = [(Method.ALLOCATE, 440)]
+    server.relayed = RELAYED6
+    server.also_relayed = [("0.0.0.0", 0)]  # as coturn 4.6 has it
+    exchange = Exchange(server, relayed_families=(4, 6))
+    exchange.client.permit(PEER[0], exchange.now)
+    exchange.client.permit(PEER6[0], exchange.now)
+    exchange.client.start(exchange.now)
+    exchange.settle()
+    asked = [request.get(Attribute.REQUESTED_ADDRESS_FAMILY) for request in server.requests[:3]]
+    assert asked == [None, None, b"\2\0\0\0"]
+    assert exchange.client.relayed == RELAYED6
+    allocated_event, refused = exchange.take_events()
+    assert isinstance(allocated_event, Allocated)
+    assert isinstance(refused, PermissionFailed)  # known only now
+    assert (refused.peer_host, refused.code) == (PEER[0], 443)
+    (permission,) = [m for m in server.requests if m.method == Method.CREATE_PERMISSION]
+    assert permission.xor_peer_address == (PEER6[0], 0)
+
+
+def test_neither_family_is_a_failure() -> None:
+    server = ScriptedServer()
+    server.errors = [(Method.ALLOCATE, 440)] * 2
+    exchange = Exchange(server, relayed_families=(6, 4))
+    exchange.client.start(exchange.now)
+    exchange.settle()
+    (event,) = exchange.take_events()
+    assert isinstance(event, AllocationFailed)
+    assert event.code == 440
+    assert server.seen() == ["ALLOCATE"] * 3
+
+
+def test_a_family_that_is_of_use_is_taken_unasked() -> None:
+    server = ScriptedServer()
+    server.relayed = RELAYED6
+    assert allocated(server, relayed_families=(4, 6)).client.relayed == RELAYED6
+
+
+def test_transactions_are_known() -> None:
+    exchange = Exchange()
+    exchange.client.start(exchange.now)
+    (request,) = exchange.client.poll_transmit(exchange.now)
+    transaction_id = parse_untrusted(request).transaction_id
+    assert exchange.client.owns_transaction(transaction_id)
+    assert not exchange.client.owns_transaction(bytes(12))
+    (answer,) = exchange.server.handle(request)
+    exchange.deliver(answer)
+    assert not exchange.client.owns_transaction(transaction_id)
 
 
 def test_an_address_of_the_wrong_family_is_given_back() -> None:
@@ -549,14 +605,25 @@ def test_an_idle_channel_lapses_and_comes_back() -> None:
     assert exchange.send(DTLS) == [b"\x40\0\0\6" + DTLS]
 
 
-def test_a_forgotten_permission_is_not_renewed() -> None:
+def test_a_permission_that_is_not_wanted_is_not_renewed() -> None:
     exchange = allocated()
-    exchange.client.permit(PEER[0], exchange.now)
+    for host in (PEER[0], "198.51.100.10"):
+        exchange.client.permit(host, exchange.now)
     exchange.settle()
-    exchange.client.forget(PEER[0])
-    exchange.client.forget("198.51.100.10")
-    exchange.run_until(exchange.now + 500)
-    assert exchange.server.seen().count("CREATE_PERMISSION") == 1
+    exchange.client.keep_only(["198.51.100.10", "198.51.100.11"])
+    # It lasts until it lapses …
+    exchange.deliver(exchange.server.data_indication(b"last words"))
+    assert exchange.received == [(b"last words", PEER)]
+    exchange.run_until(exchange.now + 290)
+    asked = [m.xor_peer_address for m in exchange.server.requests if m.method == 8]
+    assert asked == [(PEER[0], 0), ("198.51.100.10", 0), ("198.51.100.10", 0)]
+    exchange.run_until(exchange.now + 20)
+    exchange.deliver(exchange.server.data_indication(b"too late"))
+    assert len(exchange.received) == 1
+    # … and is asked for again when it is of use again.
+    exchange.send(CHECK)
+    assert exchange.server.requests[-1].xor_peer_address == (PEER[0], 0)
+    assert exchange.server.indications[-1].data == CHECK
 
 
 def test_stale_nonces_are_replaced() -> None:

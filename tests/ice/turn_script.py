@@ -43,6 +43,7 @@ class ScriptedServer:
         signs_errors: whether errors carry integrity.
         early: codes to answer with before it asks for credentials, each used up once.
         nonce: set another one and the next request meets 438.
+        relayed, also_relayed: addresses that it lends; those of the second kind come first.
         lifetime: that it grants.
     """
 
@@ -60,6 +61,7 @@ class ScriptedServer:
         self.early: list[int] = []
         self.alternate: Address | None = None
         self.relayed = RELAYED
+        self.also_relayed: list[Address] = []
         self.lifetime = 600
 
     def key(self) -> bytes:
@@ -103,7 +105,10 @@ class ScriptedServer:
         if method is Method.ALLOCATE:
             identifier = message.transaction_id
             attributes = [
-                (Attribute.XOR_RELAYED_ADDRESS, encode_xor_address(self.relayed, identifier)),
+                *(
+                    (Attribute.XOR_RELAYED_ADDRESS, encode_xor_address(relayed, identifier))
+                    for relayed in (*self.also_relayed, self.relayed)
+                ),
                 (Attribute.XOR_MAPPED_ADDRESS, encode_xor_address(MAPPED, identifier)),
             ]
         if method in {Method.ALLOCATE, Method.REFRESH}:

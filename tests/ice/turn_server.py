@@ -29,6 +29,7 @@ class Allocation:
         self.client = client
         self.relayed = relayed
         self.permitted: set[str] = set()
+        self.asked: set[str] = set()  # as permitted; for tests to clear
         self.channels: dict[int, Address] = {}
 
 
@@ -43,6 +44,7 @@ class TurnServer(Server):
         self.refuse = refuse  # error code for every Allocate
         self.forbidden: set[str] = set()  # hosts that no permission is given for
         self.silent = False
+        self.relay_hosts = [address[0]]  # one of each family that it relays from
         self.allocations: dict[Address, Allocation] = {}
         self.by_relayed: dict[Address, Allocation] = {}
         self.relayed_packets = 0
@@ -119,13 +121,13 @@ class TurnServer(Server):
             if request.lifetime == 0:
                 del self.allocations[source]
                 del self.by_relayed[allocation.relayed]
-            return self._success(
-                request, [(Attribute.LIFETIME, encode_uint32(request.lifetime or 0))]
-            )
+            granted = 600 if request.lifetime is None else request.lifetime
+            return self._success(request, [(Attribute.LIFETIME, encode_uint32(granted))])
         peers = request.xor_peer_addresses
         if any(peer[0] in self.forbidden for peer in peers):
             return self._error(request, 403)
         allocation.permitted.update(peer[0] for peer in peers)
+        allocation.asked.update(peer[0] for peer in peers)
         if request.method == Method.CHANNEL_BIND:
             assert request.channel_number is not None
             allocation.channels[request.channel_number] = peers[0]
@@ -134,7 +136,11 @@ class TurnServer(Server):
     def _allocate(self, request: StunMessage, source: Address) -> bytes:
         if self.refuse:
             return self._error(request, self.refuse)
-        relayed = (self.address[0], next(self._ports))
+        asked = request.get(Attribute.REQUESTED_ADDRESS_FAMILY) or b"\1"
+        hosts = [host for host in self.relay_hosts if (":" in host) == (asked[0] == 2)]
+        if not hosts:
+            return self._error(request, 440)
+        relayed = (hosts[0], next(self._ports))
         allocation = self.allocations[source] = Allocation(source, relayed)
         self.by_relayed[relayed] = allocation
         transaction_id = request.transaction_id

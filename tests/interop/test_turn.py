@@ -109,8 +109,9 @@ async def test_stun_finds_our_address() -> None:
             reflexive = [line for line in offer["sdp"].splitlines() if " typ srflx" in line]
             assert reflexive
             assert all(f" {hosts[0].ipv4} " in line for line in reflexive)
-            # … of an address that is hidden otherwise: its base is not told either.
-            assert all("raddr 0.0.0.0 rport 0" in line for line in reflexive)
+            # … of an address that is hidden otherwise: its base is not told either. Port 9 is what
+            # RFC 8839 5.1 and draft-ietf-mmusic-mdns-ice-candidates 3.1.2.2 say (Chromium: 0).
+            assert all("raddr 0.0.0.0 rport 9" in line for line in reflexive)
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])

@@ -230,7 +230,7 @@ async def test_their_leaving_is_noticed_at_once(kind: str) -> None:
 
 async def test_a_killed_tab_is_noticed_by_silence() -> None:
     with trio.fail_after(120):
-        async with connected("chromium", "they offer") as two:
+        async with connected("chromium", "they offer", restart_grace=1) as two:
             await check_messages(two.theirs, two.ours, ("first", "incoming-0"), ["hello"])
             assert isinstance(two.theirs, Page)
             await two.theirs.crash()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from rtcsctp.runtime.peer import PeerConnection
 from rtcsctp.runtime.peer_states import ConnectionState, PeerEvent, SctpState, StateChange
 from rtcsctp.sctp.config import Config
 from rtcsctp.sdp.negotiation import SignallingState
-from rtcsctp.testing import Conditions, StandInIdentity
+from rtcsctp.testing import Capture, Conditions, StandInIdentity, read_pcapng_untrusted
 
 from .peers import connected_peers, exchange, make_world, open_channel, two_peers
 
@@ -274,3 +275,21 @@ async def test_silence_is_detected(autojump_clock: trio.testing.MockClock) -> No
             await near.receive()
         states = states_in(events, "connection")
         assert states == ["disconnected", "failed", "closed"]
+
+
+async def test_capture_has_decrypted_sctp_and_zero_checksums(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path
+) -> None:
+    path = tmp_path / "trace.pcapng"
+    with Capture(path) as capture:
+        async with connected_peers(offerer={"capture": capture}) as (left, right):
+            near, far = await open_channel(left, right)
+            await near.send("in the clear")
+            assert await far.receive() == "in the clear"
+            statistics = left.statistics().sctp
+            assert statistics.interleaving
+            assert statistics.partial_reliability
+            assert statistics.zero_checksum_sent
+    packets = [entry.data for entry in read_pcapng_untrusted(path)]
+    (carrier,) = [packet for packet in packets if b"in the clear" in packet]
+    assert carrier[8:12] == bytes(4)  # RFC 9653: DTLS has checked it already
