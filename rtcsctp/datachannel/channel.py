@@ -44,7 +44,8 @@ class Channel:
             messagesReceived); received ones count when the user takes them.
         bytes_sent, bytes_received: the payload of these.
 
-    The attributes below are for `Channels` alone (all may read `incoming_reset`).
+    The attributes below are for `Channels` alone; but all may read `incoming_reset` and
+    `outgoing_reset`.
 
     Attributes:
         stream_id: number of the two streams, or `NO_STREAM`.

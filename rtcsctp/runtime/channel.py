@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import trio
 
 from rtcsctp.datachannel.channel import Channel, ChannelState
@@ -13,6 +15,10 @@ from rtcsctp.runtime.errors import ChannelBroken
 __all__ = ["DataChannel"]
 
 _ENDED = (ChannelState.CLOSING, ChannelState.CLOSED)
+
+_PEERS_RESET_TIME = 5.0
+"""Seconds that the peer has for resetting its own stream after it has confirmed the reset of ours.
+RFC 8831 6.7 asks for it at once; some peers never do."""
 
 
 class DataChannel(trio.abc.Channel[str | bytes]):
@@ -270,21 +276,26 @@ class DataChannel(trio.abc.Channel[str | bytes]):
     async def aclose(self) -> None:
         """Close it in order: deliver what was sent, then reset the stream (RFC 8831 6.7).
 
-        Waits until that is done, or the connection is gone. What the peer sends meanwhile is
-        dropped. Cancelled, the closing goes on in the background. Does nothing the second time.
+        Waits until that is done, or the connection is gone. A peer that has confirmed it, and yet
+        does not close its own side within 5 s, is not waited for any longer. What the peer sends
+        meanwhile is dropped. Cancelled, the closing goes on in the background. The second time it
+        waits for the same, and does nothing else.
         """
         channel, driver = self._channel, self._driver
         if not self._closed_here:
             self._closed_here = True
             driver.close_channel(channel)
-            waiters = driver.waiters(channel)
-            waiters.arrival.unpark_all()
-            waiters.low.unpark_all()
-            waiters.change.unpark_all()
         await trio.lowlevel.checkpoint()
-        while channel.state is not ChannelState.CLOSED and driver.end is None:
-            await driver.waiters(channel).change.park()
-        driver.forget(channel)
+        with trio.CancelScope() as patience:
+            while channel.state is not ChannelState.CLOSED and driver.end is None:
+                if channel.outgoing_reset and math.isinf(patience.deadline):
+                    patience.deadline = trio.current_time() + _PEERS_RESET_TIME
+                await driver.waiters(channel).change.park()
+
+    def discard(self) -> None:
+        """Free what a channel holds that the peer has closed, and that nobody will receive from."""
+        self._closed_here = True
+        self._driver.close_channel(self._channel)
 
     def as_stream(self) -> ChannelStream:
         """The channel as a `trio.abc.Stream` of bytes; use one or the other.

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import trio
 from trio.lowlevel import ParkingLot
 
-from rtcsctp.datachannel.channel import Channel
+from rtcsctp.datachannel.channel import Channel, ChannelState
 from rtcsctp.datachannel.channels import Channels
 from rtcsctp.datachannel.events import ChannelEvent, Incoming, Low, Readable
+from rtcsctp.datachannel.events import Closed as ChannelClosed
 from rtcsctp.runtime.driver import Driver
 from rtcsctp.runtime.link import Link
 from rtcsctp.sctp.association import Association as Core
-from rtcsctp.sctp.events import Closed, CloseReason, Connected, Event
+from rtcsctp.sctp.events import Closed, CloseReason, Connected, Event, OutgoingStreamsReset
 
 if TYPE_CHECKING:
     from rtcsctp.runtime.errors import ConnectionLost
@@ -38,6 +39,12 @@ class Waiters:
         """What those who are parked there wait for, bytes."""
         self.receiving = False
         """A task is receiving."""
+
+    def unpark_all(self) -> None:
+        """Whatever they wait for, they look."""
+        self.change.unpark_all()
+        self.arrival.unpark_all()
+        self.low.unpark_all()
 
 
 class ChannelDriver(Driver):
@@ -70,6 +77,8 @@ class ChannelDriver(Driver):
         self._on_change = on_change
         self._on_end = on_end
         self._waiters: dict[Channel, Waiters] = {}
+        self._closing: dict[int, Channel] = {}
+        """Channels whose stream our user has had reset, until the peer confirms it."""
 
     # ------------------------------------------------------------------------------- events
 
@@ -79,6 +88,16 @@ class ChannelDriver(Driver):
         self.channels.handle_event(event, trio.current_time())
         if type(event) is Connected:
             self._on_change()
+        elif type(event) is OutgoingStreamsReset:
+            self._note_resets(event)
+
+    def _note_resets(self, event: OutgoingStreamsReset) -> None:
+        """The peer has confirmed resets of ours; who closes a channel waits for that."""
+        for stream_id in event.stream_ids or tuple(self._closing):
+            channel = self._closing.pop(stream_id, None)
+            waiters = None if channel is None else self._waiters.get(channel)
+            if waiters is not None:
+                waiters.change.unpark_all()
 
     def after_settling(self) -> None:
         """Wake who waits for what has happened to the channels."""
@@ -98,28 +117,27 @@ class ChannelDriver(Driver):
         elif kind is Low:
             waiters.low.unpark_all()
         else:  # another state: whatever they wait for, they look
-            waiters.change.unpark_all()
-            waiters.arrival.unpark_all()
-            waiters.low.unpark_all()
+            waiters.unpark_all()
+            if kind is ChannelClosed:
+                del self._waiters[event.channel]  # nobody will wait for it any more
 
     def wake_everybody(self) -> None:
         """The association has ended."""
+        self._closing.clear()
         for waiters in self._waiters.values():
-            waiters.change.unpark_all()
-            waiters.arrival.unpark_all()
-            waiters.low.unpark_all()
+            waiters.unpark_all()
+        if self.end is not None:
+            self._waiters.clear()
         self._on_end()
 
     def waiters(self, channel: Channel) -> Waiters:
-        """The waiters of a channel."""
+        """The waiters of a channel; kept until it is closed, as nobody waits after that."""
         waiters = self._waiters.get(channel)
         if waiters is None:
-            waiters = self._waiters[channel] = Waiters()
+            waiters = Waiters()
+            if channel.state is not ChannelState.CLOSED and self.end is None:
+                self._waiters[channel] = waiters
         return waiters
-
-    def forget(self, channel: Channel) -> None:
-        """Nobody will wait for this channel any more."""
-        self._waiters.pop(channel, None)
 
     # ----------------------------------------------------------------------------- commands
 
@@ -140,6 +158,11 @@ class ChannelDriver(Driver):
     def close_channel(self, channel: Channel) -> None:
         """Begin to close a channel: what is queued goes first."""
         self.channels.close(channel, trio.current_time())
+        if channel.state is ChannelState.CLOSING:
+            self._closing[channel.stream_id] = channel
+        waiters = self._waiters.get(channel)
+        if waiters is not None:
+            waiters.unpark_all()
         self.settle()
 
     def lose(self, why: str) -> None:
@@ -154,12 +177,15 @@ class ChannelDriver(Driver):
 
         The core tells of one threshold a channel: the highest of those that are waited for.
         """
-        waiters = self.waiters(channel)
-        waiters.thresholds.append(threshold)
+        channels, waiters = self.channels, self.waiters(channel)
+        thresholds = waiters.thresholds
+        thresholds.append(threshold)
         try:
-            self.channels.set_low_threshold(channel, max(waiters.thresholds))
+            channels.set_low_threshold(channel, max(thresholds))
             self.settle()
-            if self.channels.buffered_amount(channel) > threshold:
+            if channels.buffered_amount(channel) > threshold:
                 await waiters.low.park()
         finally:
-            waiters.thresholds.remove(threshold)
+            thresholds.remove(threshold)
+            # Those who still wait must hear of theirs, which may be lower than what was passed.
+            channels.set_low_threshold(channel, max(thresholds, default=0))

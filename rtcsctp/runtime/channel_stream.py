@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import operator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import trio
@@ -26,30 +29,35 @@ class ChannelStream(trio.abc.Stream):
     def __init__(self, channel: DataChannel) -> None:
         self._channel = channel
         self._rest = memoryview(b"")
-        self._sending = trio.Lock()
+        self._sending = False
+        self._closed = False
+
+    @contextlib.contextmanager
+    def _only_sender(self) -> Iterator[None]:
+        if self._sending:
+            raise trio.BusyResourceError("another task is sending on this stream")
+        self._sending = True
+        try:
+            yield
+        finally:
+            self._sending = False
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send bytes; raises what `DataChannel.send` raises, and BusyResourceError."""
-        try:
-            self._sending.acquire_nowait()
-        except trio.WouldBlock:
-            raise trio.BusyResourceError("another task is sending on this stream") from None
-        try:
+        with self._only_sender(), memoryview(data).cast("B") as view:
+            # Before it is open, the peer's limit may not be known yet; and it may be closed.
+            await self._channel.wait_open()
             limit = self._channel.max_message_size
             piece = _PIECE if limit is None else min(_PIECE, limit)
-            with memoryview(data) as view:
-                if not view:
-                    await trio.lowlevel.checkpoint()
-                for start in range(0, len(view), piece):
-                    await self._channel.send(bytes(view[start : start + piece]))
-        finally:
-            self._sending.release()
+            for start in range(0, len(view), piece):
+                await self._channel.send(bytes(view[start : start + piece]))
 
     async def wait_send_all_might_not_block(self) -> None:
-        """Wait until the channel is open and has room."""
-        await self._channel.wait_open()
-        while self._channel.is_full:
-            await self._channel.wait_room()
+        """Wait until the channel is open and has room; raises as `send_all` does."""
+        with self._only_sender():
+            await self._channel.wait_open()
+            while self._channel.is_full:
+                await self._channel.wait_room()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Some bytes; b"" when the peer has closed the channel in order.
@@ -58,7 +66,7 @@ class ChannelStream(trio.abc.Stream):
             ValueError: `max_bytes` below 1.
             Otherwise see `DataChannel.receive`.
         """
-        if max_bytes is not None and max_bytes < 1:
+        if max_bytes is not None and operator.index(max_bytes) < 1:
             raise ValueError(f"at least one byte must be asked for, not {max_bytes}")
         if self._rest:
             await trio.lowlevel.checkpoint()
@@ -66,7 +74,10 @@ class ChannelStream(trio.abc.Stream):
             try:
                 message = await self._channel.receive()
             except trio.EndOfChannel:
+                await trio.lowlevel.checkpoint()
                 return b""
+            if self._closed:
+                raise trio.ClosedResourceError("this stream was closed here")
             self._rest = memoryview(message.encode() if isinstance(message, str) else message)
         count = len(self._rest) if max_bytes is None else max_bytes
         taken, self._rest = bytes(self._rest[:count]), self._rest[count:]
@@ -74,4 +85,6 @@ class ChannelStream(trio.abc.Stream):
 
     async def aclose(self) -> None:
         """Close the channel, after what was sent."""
+        self._closed = True
+        self._rest = memoryview(b"")
         await self._channel.aclose()

@@ -398,8 +398,10 @@ class Connection:
     def abandon_association(self) -> None:
         """The peer is another one behind the same signalling: all begins anew (RFC 8842 5.5)."""
         self.left, left = True, self.left  # so that its end is not taken for the connection's
-        self.driver.abort(b"")
+        self.driver.lose("the peer has begun anew, with another certificate")
         self.left = left
+        if self._runs:
+            self.driver.dismiss()
         self.transport.renew_link()
         self._begin_association()
 

@@ -145,19 +145,25 @@ class Driver:
         core, told = self.core, self._told
         while True:
             with trio.move_on_at(told[timer]) as scope:
-                while True:
+                while self.end is None:
                     await earlier.receive()
                     scope.deadline = told[timer]
+            if self.end is not None:
+                return
             now = trio.current_time()
             if core.timers.get(timer, math.inf) <= now:
                 core.handle_timer(timer, now)
                 self.settle()
             told[timer] = core.timers.get(timer, math.inf)
 
-    async def last_words(self) -> None:
-        """Let the sender send what is ready, and end it; takes `_LAST_WORDS` at most."""
+    def dismiss(self) -> None:
+        """Let the sender send what is ready, and end; nobody waits for it."""
         self._last_call = True
         self.ring()
+
+    async def last_words(self) -> None:
+        """Let the sender send what is ready, and end it; takes `_LAST_WORDS` at most."""
+        self.dismiss()
         with trio.CancelScope(shield=True, deadline=trio.current_time() + _LAST_WORDS):
             await self._sender_done.wait()
         self._sender_scope.cancel()
@@ -238,6 +244,8 @@ class Driver:
 
     def finish(self) -> None:
         """It has ended; `end` says how."""
+        for timer in self._tell:
+            self._wake_timer(timer)  # it ends
         self.ended.set()
         self.established.set()
         self.wake_everybody()

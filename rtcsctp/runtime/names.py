@@ -15,6 +15,8 @@ __all__ = ["Names"]
 
 _RESOLVE_TIMEOUT = 10.0  # seconds; a candidate that is not known by then is no use any more
 _MAX_LOOKUPS = 16  # at once: a description may have many names
+_MAX_LOCAL_LOOKUPS = 100  # at once; they share sockets, and a question is one small packet
+_MAX_WAITING = 1000  # tasks for which the lookups of others are in the way
 
 
 class Names:
@@ -35,6 +37,7 @@ class Names:
         self._wanted = trio.Event()
         self._there = trio.Event()
         self._lookups = trio.CapacityLimiter(_MAX_LOOKUPS)
+        self._local_lookups = trio.CapacityLimiter(_MAX_LOCAL_LOOKUPS)
 
     async def run(self) -> None:
         """Hold the multicast sockets from when they are wanted until cancelled."""
@@ -58,11 +61,21 @@ class Names:
         return (await self._open()).publish(address)
 
     async def resolve(self, name: str) -> Sequence[str]:
-        """The addresses of a name; none if it cannot be found in time, or is no name."""
-        async with self._lookups:
-            with trio.move_on_after(_RESOLVE_TIMEOUT):
+        """The addresses of a name; none if it cannot be found in time, or is no name.
+
+        In time means 10 s, with what it has to wait for other lookups: names that lead nowhere,
+        however many, hold up the others for no longer.
+        """
+        name = name.rstrip(".")
+        local = name.lower().endswith(".local")
+        lookups = self._local_lookups if local else self._lookups
+        if lookups.statistics().tasks_waiting >= _MAX_WAITING:
+            await trio.lowlevel.checkpoint()
+            return []
+        with trio.move_on_after(_RESOLVE_TIMEOUT):
+            async with lookups:
                 with contextlib.suppress(OSError, ValueError):
-                    if name.lower().endswith(".local"):
+                    if local:
                         return [await (await self._open()).resolve(name)]
                     return await self._host.resolve(name)
         return []

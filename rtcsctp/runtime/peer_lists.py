@@ -7,25 +7,56 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 import trio
 
+from rtcsctp.datachannel.channel import ChannelState
 from rtcsctp.ice.candidate import Candidate
 from rtcsctp.runtime.channel import DataChannel
 
-__all__ = ["IncomingChannels", "LocalCandidates"]
+__all__ = ["MAX_CLOSED", "IncomingChannels", "LocalCandidates"]
+
+MAX_CLOSED = 256
+"""Channels that wait to be taken although the peer has closed them. While they wait, the peer can
+use their ids again; so there would be no bound."""
 
 
 class IncomingChannels:
-    """The channels that the peer opens, each once: `PeerConnection.incoming`."""
+    """The channels that the peer opens, each once: `PeerConnection.incoming`.
+
+    Those that are open are as many as there are streams at most. Of those that the peer has closed
+    before anybody took them, the newest 256 are kept, or up to twice as many.
+
+    Attributes:
+        dropped: how many closed ones were not kept.
+    """
 
     def __init__(self, why_no_more: Callable[[], BaseException | None]) -> None:
         """Use `PeerConnection.incoming`."""
+        self.dropped = 0
         self._why_no_more = why_no_more
         self._waiting: deque[DataChannel] = deque()
+        self._look_at = 2 * MAX_CLOSED  # so many, and it is time to look for closed ones
         self._arrival = trio.lowlevel.ParkingLot()
 
     def add(self, channel: DataChannel) -> None:
         """One has come."""
         self._waiting.append(channel)
+        if len(self._waiting) >= self._look_at:
+            self._drop_closed()
         self._arrival.unpark()
+
+    def _drop_closed(self) -> None:
+        """Keep the newest of those that were closed; and look again after as many as there are."""
+        surplus = sum(channel.state is ChannelState.CLOSED for channel in self._waiting)
+        surplus -= MAX_CLOSED
+        kept: deque[DataChannel] = deque()
+        for channel in self._waiting:
+            if surplus > 0 and channel.state is ChannelState.CLOSED:
+                surplus -= 1
+                self.dropped += 1
+                channel.discard()
+            else:
+                kept.append(channel)
+        self._waiting = kept
+        self._look_at = max(2 * MAX_CLOSED, 2 * len(kept))
 
     def look(self) -> None:
         """There may be a reason why no more will come."""
@@ -93,15 +124,30 @@ class LocalCandidates:
         self._known = list(known)
         self._complete = trio.Event()
 
-    async def __aiter__(self) -> AsyncIterator[Candidate]:
+    def __aiter__(self) -> AsyncIterator[Candidate]:
         """All candidates, those that are known at once."""
-        known, complete = self._known, self._complete
-        position = 0
-        while True:
-            await trio.lowlevel.checkpoint()
-            while position == len(known):
-                if complete.is_set():
-                    return
-                await self._arrival.park()
-            yield known[position]
-            position += 1
+        return _CandidateIterator(self._known, self._complete, self._arrival)
+
+
+class _CandidateIterator:
+    """One pass over the candidates of one ICE session; no generator, so it may be left anywhere."""
+
+    def __init__(
+        self, known: Sequence[Candidate], complete: trio.Event, arrival: trio.lowlevel.ParkingLot
+    ) -> None:
+        self._known = known
+        self._complete = complete
+        self._arrival = arrival
+        self._position = 0
+
+    def __aiter__(self) -> _CandidateIterator:
+        return self
+
+    async def __anext__(self) -> Candidate:
+        await trio.lowlevel.checkpoint()
+        while self._position == len(self._known):
+            if self._complete.is_set():
+                raise StopAsyncIteration
+            await self._arrival.park()
+        self._position += 1
+        return self._known[self._position - 1]

@@ -49,6 +49,9 @@ PeerEvent = StateChange | SelectedPairChanged | GatheringProblem
 """What `PeerConnection.events` gives."""
 
 
+_CONNECTED = (DtlsState.CONNECTED, DtlsState.CLOSED)  # once connected, as the W3C has it
+
+
 def connection_state(ice: IceState, dtls: DtlsState, *, closed: bool) -> ConnectionState:
     """The state of the whole (W3C WebRTC, RTCPeerConnectionState enum)."""
     if closed:
@@ -57,8 +60,8 @@ def connection_state(ice: IceState, dtls: DtlsState, *, closed: bool) -> Connect
         return ConnectionState.FAILED
     if ice is IceState.DISCONNECTED:
         return ConnectionState.DISCONNECTED
-    if ice is IceState.NEW and dtls is DtlsState.NEW:
+    if ice is IceState.NEW and dtls in (DtlsState.NEW, DtlsState.CLOSED):
         return ConnectionState.NEW
-    if ice in (IceState.CONNECTED, IceState.COMPLETED) and dtls is DtlsState.CONNECTED:
+    if ice in (IceState.CONNECTED, IceState.COMPLETED) and dtls in _CONNECTED:
         return ConnectionState.CONNECTED
     return ConnectionState.CONNECTING

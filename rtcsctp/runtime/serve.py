@@ -11,7 +11,7 @@ import trio
 from rtcsctp.runtime.background import background_tasks
 from rtcsctp.runtime.connection import make_identity
 from rtcsctp.runtime.descriptions import CandidateForm, DescriptionForm
-from rtcsctp.runtime.errors import ConnectionLost, ServerBusyError
+from rtcsctp.runtime.errors import ServerBusyError
 from rtcsctp.runtime.gathering import usable_addresses
 from rtcsctp.runtime.host import THIS_HOST, Address, DatagramSocket, Host
 from rtcsctp.runtime.names import Names
@@ -185,8 +185,8 @@ class Server:
             try:
                 with trio.CancelScope() as scope:
                     await self._live(describe, refusal, place, scope, task_status)
-            except* ConnectionLost:
-                pass  # this one's trouble, not the server's
+            except* (trio.BrokenResourceError, trio.EndOfChannel):
+                pass  # its peer has gone, or has closed a channel: not the server's trouble
         except Exception as error:
             self.errors.append(error)
             self._nursery.cancel_scope.cancel()
@@ -215,6 +215,7 @@ class Server:
                     description = await describe(peer)
                 except Exception as error:  # of the offer, or of how it was called
                     refusal.append(error)
+                    self._leave_half_open(place)
                     task_status.started(None)
                     return
                 self.sessions[name] = session = Session(name, peer, description, scope)
@@ -257,10 +258,11 @@ async def serve(
 ) -> None:
     """Serve peers on one UDP port: run ``handler(peer)`` in a task for each that has connected.
 
-    A peer connection ends with its handler: in order if it returns, at once if it raises. One that
-    is lost, a `ConnectionLost` (also in groups), ends its handler only; any other exception of a
-    handler ends the serving, and comes out. For ``nursery.start``, which gives the `Server`: how
-    offers and answers travel is up to its caller.
+    A peer connection ends with its handler: in order if it returns, at once if it raises. What
+    peers can cause ends a handler only: `ConnectionLost` and other `trio.BrokenResourceError`, and
+    `trio.EndOfChannel`, also in groups. Any other exception of a handler ends the serving, and
+    comes out. For ``nursery.start``, which gives the `Server`: how offers and answers travel is up
+    to its caller.
 
     Args:
         handler: an async function of one `PeerConnection`.

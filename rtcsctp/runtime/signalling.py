@@ -12,12 +12,15 @@ import string
 
 import trio
 
+from rtcsctp.errors import DescriptionError
 from rtcsctp.ice.candidate import Candidate
 from rtcsctp.ice.events import GatheringState
 from rtcsctp.runtime.connection import SCTP_PORT, Connection
+from rtcsctp.runtime.descriptions import EndOfCandidates
 from rtcsctp.sdp.description import DescriptionType, SessionDescription
 from rtcsctp.sdp.model import Section
 from rtcsctp.sdp.negotiation import LocalParameters, Negotiation, Outcome, SignallingState
+from rtcsctp.sdp.parse import parse_untrusted
 
 __all__ = ["Signalling", "make_credentials"]
 
@@ -56,9 +59,11 @@ class Signalling:
         """Credentials of the ICE session that our next description begins."""
         self._known: tuple[str, str] | None = None
         """The peer's credentials that hold."""
-        self._held: list[Candidate | None] = []
-        """Candidates that came while an offer is open; None is the end of them."""
+        self._held: list[Candidate | EndOfCandidates] = []
+        """Candidates that came while an offer is open, or before the first description."""
         self._has_role = False
+        self._restarting = False
+        """An offer or answer of ours that restarts ICE is set, and not agreed yet."""
 
     @property
     def state(self) -> SignallingState:
@@ -89,7 +94,8 @@ class Signalling:
 
     def create_offer(self, *, ice_restart: bool) -> SessionDescription:
         """An offer; it changes nothing until it is set."""
-        restart = (ice_restart or self.restart_wanted) and self._known is not None
+        wanted = ice_restart or (self.restart_wanted and not self._restarting)
+        restart = wanted and self._known is not None
         if restart:
             self._own = make_credentials(self._rng)
         return self._negotiation.create_offer(
@@ -129,19 +135,41 @@ class Signalling:
         if description is None:
             answers = self.state in _ANSWERING
             description = self.create_answer() if answers else self.create_offer(ice_restart=False)
-        self._apply(self._negotiation.set_local(description))
+        outcome = self._negotiation.set_local(description)
+        self._apply(outcome)
+        if description.type is DescriptionType.ANSWER and outcome.no_data:
+            self._connection.fail("the peer's offer has taken back the data channels")
         if description.type is not DescriptionType.ROLLBACK:
             self._connection.gather()
         self._connection.settle()
 
     def set_remote(self, description: SessionDescription) -> None:
         """Put the peer's description in force."""
-        self._apply(self._negotiation.set_remote(description))
+        kind = description.type
+        if kind is DescriptionType.OFFER and not self._has_role:
+            self._check_has_data(description)
+        outcome = self._negotiation.set_remote(description)
+        self._apply(outcome)
+        if kind is DescriptionType.ANSWER and outcome.no_data:
+            # We have nothing but data, and the peer does not want them.
+            self._connection.fail("the peer's answer has rejected the data channels")
         self._connection.settle()
 
-    def add_candidate(self, candidate: Candidate | None) -> None:
+    @staticmethod
+    def _check_has_data(offer: SessionDescription) -> None:
+        """An answer that rejects everything would leave both sides waiting for ever."""
+        if parse_untrusted(offer.sdp).data is None:
+            raise DescriptionError(
+                "the offer has no section for data channels; a browser's has one if "
+                "createDataChannel() was called before createOffer()"
+            )
+
+    def add_candidate(self, candidate: Candidate | EndOfCandidates | None) -> None:
         """A candidate that came by itself; None is the end of them."""
-        if self.state is SignallingState.STABLE:
+        if candidate is None:
+            candidate = EndOfCandidates()
+        known = self._known
+        if known is not None and (self.state not in _OPEN_OFFER or candidate.ufrag == known[0]):
             self._take_candidate(candidate)
             self._connection.transport.settle()
         elif len(self._held) < _MAX_HELD_CANDIDATES:
@@ -158,18 +186,25 @@ class Signalling:
         now = trio.current_time()
         connection, agent = self._connection, self._connection.agent
         if outcome.undo_ice_restart:
+            self._restarting = False
             agent.cancel_restart(now)
             connection.local_candidates.begin_anew(agent.local_candidates)
             connection.register()
         if outcome.rolled_back:
             self._own = None
+            # The end of the candidates of a session that will not be must not end another's.
+            self._held = [late for late in self._held if late.ufrag or isinstance(late, Candidate)]
         if outcome.ice_restart_local and self._own is not None:
             ufrag, pwd = self._own
             self._own = None
-            self.restart_wanted = False
+            self._restarting = True
             connection.local_candidates.begin_anew()
             agent.restart(now, ufrag=ufrag, pwd=pwd)
             connection.register()
+        if self.state is SignallingState.STABLE and self._restarting:
+            # Not before: an offer that is rolled back leaves the wish for a restart (W3C
+            # restartIce).
+            self._restarting = self.restart_wanted = False
         remote = outcome.remote
         if remote is None or outcome.dtls_client is None or self.state in _OPEN_OFFER:
             return
@@ -200,9 +235,9 @@ class Signalling:
         for late in held:
             self._take_candidate(late)
 
-    def _take_candidate(self, candidate: Candidate | None) -> None:
+    def _take_candidate(self, candidate: Candidate | EndOfCandidates) -> None:
         agent, now = self._connection.agent, trio.current_time()
-        if candidate is None:
-            agent.end_of_candidates(now)
-        else:
+        if isinstance(candidate, Candidate):
             agent.add_remote_candidate(candidate, now)
+        elif self._known is None or candidate.ufrag in (None, self._known[0]):
+            agent.end_of_candidates(now)  # of another session: pitfall W17

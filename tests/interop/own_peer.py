@@ -194,13 +194,11 @@ class Program:
         relay_only: bool = False,
         **options: Any,
     ) -> None:
-        servers = []
-        for server in ice_servers or []:
-            urls = server["urls"] if isinstance(server["urls"], list) else [server["urls"]]
-            for url in urls:
-                servers.append(
-                    rtcsctp.IceServer(url, server.get("username", ""), server.get("credential", ""))
-                )
+        servers = [
+            rtcsctp.IceServer(url, server.get("username", ""), server.get("credential", ""))
+            for server in ice_servers or []
+            for url in (server["urls"] if isinstance(server["urls"], list) else [server["urls"]])
+        ]
         config = PeerConfig(
             ice_servers=servers, ice_transport_policy="relay" if relay_only else "all", **options
         )

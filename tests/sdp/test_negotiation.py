@@ -607,6 +607,25 @@ def test_a_changed_sctp_port_or_role_is_refused() -> None:
         a.set_remote(answer(sdp.replace("active", "passive")))
 
 
+def test_a_role_turned_round_in_the_answer_to_an_ice_restart_is_let_pass() -> None:
+    """Firefox 153 says "active" to every ICE restart, also as DTLS server, and remains that."""
+    a, b = connected()
+    client = a.set_remote(answer(_exchange(a, b).sdp)).dtls_client
+    sends_offer(a, b, local("alice", generation=1), restart=True)
+    sdp = b.create_answer(local("bob", generation=1)).sdp
+    turned = {"active": "passive", "passive": "active"}
+    said = "active" if "a=setup:active" in sdp else "passive"
+    outcome = a.set_remote(answer(sdp.replace(f"setup:{said}", f"setup:{turned[said]}")))
+    assert outcome.dtls_client is client
+    assert not outcome.new_dtls
+
+
+def _exchange(a: Negotiation, b: Negotiation) -> SessionDescription:
+    """A renegotiation that changes nothing, up to the answer."""
+    sends_offer(a, b)
+    return b.create_answer(BOB)
+
+
 # ------------------------------------------------------------------------------- rollback and glare
 
 
