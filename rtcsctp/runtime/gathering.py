@@ -6,6 +6,7 @@ its own, and what does not answer is a `GatheringProblem` (pitfall W20).
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
 import random
@@ -92,13 +93,24 @@ async def gather(
     sockets, problems = open_sockets(config, host, rng)
     for problem in problems:
         report(GatheringProblem(url="", address="", code=_UNREACHABLE, reason=problem))
-    for number, sock in enumerate(sockets):
-        hidden_as = None
-        if config.hide_addresses:
-            hidden_as = await _hide(sock.address[0], names, rng, report)
-        transport.add_socket(number, sock, nursery, hidden_as=hidden_as)
+    hidden_as: list[str | None] = [None] * len(sockets)
+    if config.hide_addresses:
+        with _closed_if_cancelled(sockets):
+            hidden_as = [await _hide(sock.address[0], names, rng, report) for sock in sockets]
+    for number, (sock, name) in enumerate(zip(sockets, hidden_as, strict=True)):
+        transport.add_socket(number, sock, nursery, hidden_as=name)
     transport.settle()
     await ask_servers(config, transport, nursery, host=host, report=report)
+
+
+@contextlib.contextmanager
+def _closed_if_cancelled(sockets: Sequence[DatagramSocket]) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        for sock in sockets:
+            sock.close()
+        raise
 
 
 async def _hide(
@@ -124,53 +136,72 @@ async def ask_servers(
     report: Callable[[GatheringProblem], None],
 ) -> None:
     """Tell the agent of all STUN and TURN servers that can be found, then that these are all."""
-    numbers = itertools.count(1000)  # of streams; those of sockets count from 0
-    servers = [server for server in config.ice_servers if isinstance(server, IceServer)]
-
-    async def ask(server: IceServer) -> None:
-        try:
-            with trio.fail_after(_RESOLVE_TIMEOUT):
-                found = await host.resolve(server.host)
-        except (OSError, trio.TooSlowError) as error:
-            report(_problem(server, "", f"the name of the server cannot be resolved: {error}"))
-            return
-        if server.transport == "udp":
-            _ask_by_udp(transport.agent, server, found)
-        else:
-            await _ask_by_stream(transport, server, found, next(numbers), nursery, host)
-        transport.settle()
-
-    async def _ask_by_stream(
-        transport: Transport,
-        server: IceServer,
-        found: Sequence[str],
-        number: int,
-        nursery: trio.Nursery,
-        host: Host,
-    ) -> None:
-        address = (found[0], server.port)
-        if server.scheme not in ("turn", "turns"):
-            report(_problem(server, f"{address[0]}:{address[1]}", "STUN over TCP is of no use"))
-            return
-        try:
-            with trio.fail_after(_CONNECT_TIMEOUT):
-                stream = await host.connect(
-                    address,
-                    tls_name=server.host if server.transport == "tls" else None,
-                    ca_file=config.turn_ca_file,
-                )
-        except (OSError, trio.BrokenResourceError, trio.TooSlowError) as error:
-            why = str(error.__cause__ or error) or type(error).__name__
-            report(_problem(server, f"{address[0]}:{address[1]}", f"cannot connect: {why}"))
-            return
-        transport.add_stream(number, StreamCarrier(stream), nursery)
-        transport.agent.add_turn_server(server, address, trio.current_time(), stream=number)
-
+    search = _Search(config, transport, nursery, host=host, report=report)
     async with trio.open_nursery() as asking:
-        for server in servers:
-            asking.start_soon(ask, server)
+        for server in config.ice_servers:
+            assert isinstance(server, IceServer)  # the configuration has made it one
+            asking.start_soon(search.ask, server)
     transport.agent.end_gathering(trio.current_time())
     transport.settle()
+
+
+class _Search:
+    """Finds the addresses of servers, and connects to those that are reached over TCP."""
+
+    def __init__(
+        self,
+        config: PeerConfig,
+        transport: Transport,
+        nursery: trio.Nursery,
+        *,
+        host: Host,
+        report: Callable[[GatheringProblem], None],
+    ) -> None:
+        self._config = config
+        self._transport = transport
+        self._nursery = nursery
+        self._host = host
+        self._report = report
+        self._numbers = itertools.count(1000)  # of streams; those of sockets count from 0
+
+    async def ask(self, server: IceServer) -> None:
+        """One server."""
+        try:
+            with trio.fail_after(_RESOLVE_TIMEOUT):
+                found = await self._host.resolve(server.host)
+        except (OSError, trio.TooSlowError) as error:
+            why = f"the name of the server cannot be resolved: {error}"
+            self._report(_problem(server, why))
+            return
+        if server.transport == "udp":
+            _ask_by_udp(self._transport.agent, server, found)
+        elif server.scheme in ("turn", "turns"):
+            await self._ask_by_stream(server, found)
+        else:
+            self._report(_problem(server, "STUN over TCP is of no use"))
+        self._transport.settle()
+
+    async def _ask_by_stream(self, server: IceServer, found: Sequence[str]) -> None:
+        """The first of its addresses that takes a connection."""
+        for host in found:
+            address = (host, server.port)
+            try:
+                with trio.fail_after(_CONNECT_TIMEOUT):
+                    stream = await self._host.connect(
+                        address,
+                        tls_name=server.host if server.transport == "tls" else None,
+                        ca_file=self._config.turn_ca_file,
+                    )
+            except (OSError, trio.BrokenResourceError, trio.TooSlowError) as error:
+                why = str(error.__cause__ or error) or type(error).__name__
+                where = f"{host}:{server.port}"
+                self._report(_problem(server, f"cannot connect to {where}: {why}"))
+                continue
+            number = next(self._numbers)
+            self._transport.add_stream(number, StreamCarrier(stream), self._nursery)
+            now = trio.current_time()
+            self._transport.agent.add_turn_server(server, address, now, stream=number)
+            return
 
 
 def _ask_by_udp(agent: Agent, server: IceServer, found: Sequence[str]) -> None:
@@ -186,5 +217,5 @@ def _ask_by_udp(agent: Agent, server: IceServer, found: Sequence[str]) -> None:
             agent.add_stun_server((address, server.port), server.url, now)
 
 
-def _problem(server: IceServer, address: str, reason: str) -> GatheringProblem:
-    return GatheringProblem(url=server.url, address=address, code=_UNREACHABLE, reason=reason)
+def _problem(server: IceServer, reason: str) -> GatheringProblem:
+    return GatheringProblem(url=server.url, address="", code=_UNREACHABLE, reason=reason)
