@@ -132,6 +132,7 @@ PUBLIC_METHODS = {
         "as_stream",
         "buffered_amount",
         "buffered_amount_low_threshold",
+        "discard",
         "id",
         "is_full",
         "label",

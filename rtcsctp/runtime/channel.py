@@ -293,7 +293,7 @@ class DataChannel(trio.abc.Channel[str | bytes]):
                 await driver.waiters(channel).change.park()
 
     def discard(self) -> None:
-        """Free what a channel holds that the peer has closed, and that nobody will receive from."""
+        """Close it without waiting: what was sent still goes, what has arrived is dropped."""
         self._closed_here = True
         self._driver.close_channel(self._channel)
 

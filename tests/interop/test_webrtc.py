@@ -194,14 +194,20 @@ async def test_closing_from_each_side_and_ids_are_reused(kind: str) -> None:
             await check_messages(two.theirs, two.ours, ("first", "incoming-0"), ["still there"])
 
 
-@pytest.mark.parametrize("kind", PEERS)
-async def test_bulk_both_ways_with_checksums(kind: str) -> None:
-    total = 100_000_000 if kind == "chromium" else 20_000_000
+@pytest.mark.parametrize(
+    ("kind", "role", "total"),
+    [
+        ("chromium", "we offer", 100_000_000),
+        ("chromium", "they offer", 100_000_000),
+        ("aiortc", "we offer", 20_000_000),
+    ],
+)
+async def test_bulk_both_ways_with_checksums(kind: str, role: str, total: int) -> None:
     with trio.fail_after(240):
-        async with connected(kind, "we offer") as two:
+        async with connected(kind, role) as two:
             names = ("first", "incoming-0")
-            there = await transfer(two.ours, two.theirs, names, total=total, within=110)
-            back = await transfer(two.theirs, two.ours, names[::-1], total=total, within=110)
+            there = await transfer(two.offerer, two.answerer, names, total=total, within=110)
+            back = await transfer(two.answerer, two.offerer, names[::-1], total=total, within=110)
             for result in (there, back):
                 assert result.bytes >= total
                 assert result.out_of_order == 0
