@@ -156,6 +156,7 @@ PUBLIC_METHODS = {
     rtcsctp.Server: [
         "answer",
         "offer",
+        "routes",
         "strays",
     ],
     rtcsctp.Session: [
