@@ -10,7 +10,12 @@ from rtcsctp.ice.events import PairInfo, SelectedPairChanged
 from rtcsctp.ice.pairs import Pair
 from rtcsctp.ice.session import Session
 
-__all__ = ["Path"]
+__all__ = ["LAST_HOPE", "Path"]
+
+LAST_HOPE = 5.0
+"""Seconds without any pair to send on, where others had worked once, before the agent has failed: a
+check of the peer's, who may see it differently, revives one of them within that time or not at
+all."""
 
 
 class Path:
@@ -111,15 +116,13 @@ class Path:
         if self._consent is not None:
             return self._consent.next_deadline(now)
         if self.lost_at is not None:
-            at = self.lost_at + self._context.config.consent_timeout
+            at = self.lost_at + LAST_HOPE
             return at if at > now else inf
         return inf
 
     def is_gone(self, now: float) -> bool:
         """Whether the chosen pair has been gone for too long."""
-        return (
-            self.lost_at is not None and now >= self.lost_at + self._context.config.consent_timeout
-        )
+        return self.lost_at is not None and now >= self.lost_at + LAST_HOPE
 
 
 def _is_same(told: PairInfo, info: PairInfo) -> bool:

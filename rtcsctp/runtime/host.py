@@ -173,6 +173,8 @@ class UdpSocket:
                 except (BlockingIOError, InterruptedError):
                     break
                 except OSError:
+                    if self._closed:
+                        break  # it became readable and was closed in one turn of the loop
                     self.errors += 1
         if self._is_ipv6:
             return [(datagram, (source[0], source[1])) for datagram, source in batch]

@@ -190,7 +190,8 @@ class PeerConfig:
 
     restart_grace: float = attrs.field(default=10.0, validator=_number(0))
     """How long an ICE restart may take to come when ICE has failed, before the connection is given
-    up. (ICE itself fails 30 s after the last sign of the peer's consent, RFC 7675.)"""
+    up. (ICE itself fails 30 s after the last sign of the
+    peer's consent, RFC 7675, or 35 s where other pairs of candidates had worked once.)"""
 
     turn_ca_file: str | None = attrs.field(default=None, validator=_is(str, None))
     """Certificates (PEM) that TURN servers over TLS may be signed by, instead of the system's."""

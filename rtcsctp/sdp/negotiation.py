@@ -402,7 +402,6 @@ class Negotiation:
         return side, rules.check_answer_setup(
             data,
             dtls.client if dtls is not None and goes_on else None,
-            restarted=self._has_restarted(offer),
         )
 
     def _check_answered_restart(self, before: Section, data: Section, offer: Side) -> None:
@@ -413,11 +412,8 @@ class Negotiation:
         """
         if self.state is SignallingState.HAVE_REMOTE_PRANSWER:
             return
-        rules.check_answered_restart(before, data, offered=self._has_restarted(offer))
-
-    def _has_restarted(self, offer: Side) -> bool:
-        """Whether our offer begins another ICE session."""
-        return differ(data_of(self._now.current_local), offer.data)
+        ours = differ(data_of(self._now.current_local), offer.data)
+        rules.check_answered_restart(before, data, offered=ours)
 
     @staticmethod
     def _is_new_dtls(dtls: Dtls, local: Section | None, remote: Section) -> bool:

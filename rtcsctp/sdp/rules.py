@@ -161,28 +161,20 @@ def check_offer_setup(section: Section, client: bool | None) -> None:
         )
 
 
-def check_answer_setup(section: Section, client: bool | None, *, restarted: bool) -> bool:
+def check_answer_setup(section: Section, client: bool | None) -> bool:
     """Our DTLS role by a peer's answer: whether we are the client (pitfall W27).
 
     Args:
         section: the data section of the answer; our offer said actpass.
         client: our role in the DTLS association that goes on; None if a new one begins.
-        restarted: our offer restarts ICE.
     """
     # "the answerer SHOULD use the active role" (RFC 8829 5.3.1): an answer that leaves it out can
     # mean nothing else.
     setup = section.setup or "active"
     if setup not in {"active", "passive"}:
         raise DescriptionError(f"the answer has setup:{setup}; needed is active or passive")
-    if client is not None and client != (setup == "passive"):
-        if restarted:
-            # "Each 'a=setup' line MUST use an 'active' or 'passive' role value consistent with the
-            # existing DTLS association" (RFC 8829 5.3.2), but Firefox 153 says "active" to every
-            # ICE restart, as if a new one began, and keeps its role all the same. Refusing it would
-            # cost the connection: its ICE has moved on already.
-            return client
-        raise DescriptionError(
-            f"the answer has setup:{setup}, but the peer is the DTLS "
-            f"{'server' if client else 'client'} of the association that goes on"
-        )
-    return setup == "passive"
+    # "Each 'a=setup' line MUST use an 'active' or 'passive' role value consistent with the existing
+    # DTLS association" (RFC 8829 5.3.2). But Firefox 153 says "active" to every ICE restart, and
+    # pion 4.2 to every offer, also as DTLS server; both keep their role all the same. To refuse it
+    # would cost the connection where their ICE has moved on already.
+    return setup == "passive" if client is None else client

@@ -82,10 +82,8 @@ class Channel:
                 for message in await self.channel.receive_many():
                     self._take(message)
                 self.notice.happened()
-        except trio.EndOfChannel:
-            pass
-        except trio.ClosedResourceError:
-            await self.channel.aclose()
+        except (trio.EndOfChannel, trio.ClosedResourceError):
+            await self.channel.aclose()  # until both directions are reset
         except trio.BrokenResourceError as error:
             self.errors.append(str(error))
         self.closes += 1
