@@ -22,6 +22,7 @@ from rtcsctp.ice.agent import Agent
 from rtcsctp.ice.events import IceEvent, Transmit
 from rtcsctp.runtime.alarm import Alarm
 from rtcsctp.runtime.host import Address, Datagram, DatagramSocket
+from rtcsctp.runtime.packet_queue import PacketQueue
 
 __all__ = ["DtlsLink", "StreamCarrier", "Transport"]
 
@@ -232,9 +233,7 @@ class DtlsLink:
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
-        self._queue: list[bytes] = []
-        self._arrival = trio.lowlevel.ParkingLot()
-        self._closed = False
+        self._queue = PacketQueue(_MAX_QUEUED, "this peer was closed")
 
     @property
     def max_packet_size(self) -> int:
@@ -246,16 +245,11 @@ class DtlsLink:
     @property
     def is_empty(self) -> bool:
         """Whether no packet waits."""
-        return not self._queue
+        return self._queue.is_empty
 
     def put(self, packets: Sequence[bytes]) -> int:
         """Queue packets that arrived; gives how many found no room."""
-        queue = self._queue
-        room = _MAX_QUEUED - len(queue)
-        if not queue:
-            self._arrival.unpark_all()
-        queue.extend(packets[:room] if room < len(packets) else packets)
-        return max(0, len(packets) - room)
+        return self._queue.put(packets)
 
     async def send(self, packets: Sequence[bytes]) -> None:
         """Send packets; those that cannot be sent now are lost.
@@ -263,9 +257,9 @@ class DtlsLink:
         Raises:
             trio.ClosedResourceError: the peer was closed.
         """
-        if self._closed:
+        if self._queue.is_closed:
             await trio.lowlevel.checkpoint()
-            raise trio.ClosedResourceError("this peer was closed")
+        self._queue.check_open()
         await self._transport.send(packets)
 
     async def receive(self) -> Sequence[bytes]:
@@ -274,20 +268,11 @@ class DtlsLink:
         Raises:
             trio.ClosedResourceError: the peer was closed.
         """
-        await trio.lowlevel.checkpoint_if_cancelled()
-        if self._queue:
-            await trio.lowlevel.cancel_shielded_checkpoint()
-        while not self._queue:
-            if self._closed:
-                raise trio.ClosedResourceError("this peer was closed")
-            await self._arrival.park()
-        packets, self._queue = self._queue, []
-        return packets
+        return await self._queue.take()
 
     def close(self) -> None:
         """No more packets; a pending `receive` is woken."""
-        self._closed = True
-        self._arrival.unpark_all()
+        self._queue.close()
 
     async def aclose(self) -> None:
         """Close it; ICE and DTLS go on."""

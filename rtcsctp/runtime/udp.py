@@ -37,6 +37,7 @@ from rtcsctp.runtime.association import Association, run_association
 from rtcsctp.runtime.background import background_tasks
 from rtcsctp.runtime.errors import AssociationLost
 from rtcsctp.runtime.link import PacketRecorder, Recorder
+from rtcsctp.runtime.packet_queue import PacketQueue
 from rtcsctp.sctp.association import Association as Core
 from rtcsctp.sctp.config import Config
 from rtcsctp.sctp.handlers.ootb import answer_out_of_the_blue
@@ -111,19 +112,11 @@ class UdpLink(trio.abc.AsyncResource):
         self.tag = 0
         """Our verification tag, by which the endpoint finds this link."""
         self._endpoint = endpoint
-        self._queue: list[bytes] = []
-        self._arrival = trio.lowlevel.ParkingLot()
-        self._closed = False
+        self._queue = PacketQueue(_MAX_QUEUED, "this UDP endpoint was closed")
 
     def put(self, packet: bytes) -> bool:
         """Queue a packet that arrived; False if there is no room."""
-        queue = self._queue
-        if len(queue) >= _MAX_QUEUED:
-            return False
-        queue.append(packet)
-        if len(queue) == 1:
-            self._arrival.unpark_all()
-        return True
+        return not self._queue.put((packet,))
 
     async def send(self, packets: Sequence[bytes]) -> None:
         """Send packets; waits while the socket takes no more.
@@ -131,9 +124,9 @@ class UdpLink(trio.abc.AsyncResource):
         Raises:
             trio.ClosedResourceError: this link or its endpoint is closed.
         """
-        if self._closed:
+        if self._queue.is_closed:
             await trio.lowlevel.checkpoint()
-            raise trio.ClosedResourceError("this UDP endpoint was closed")
+        self._queue.check_open()
         if self.core.local_tag != self.tag:  # the first INIT, or the peer has restarted
             self._endpoint.register(self)
         await self._endpoint.send(packets, self.remote_address)
@@ -144,22 +137,13 @@ class UdpLink(trio.abc.AsyncResource):
         Raises:
             trio.ClosedResourceError: this link or its endpoint is closed.
         """
-        await trio.lowlevel.checkpoint_if_cancelled()
-        if self._queue:
-            await trio.lowlevel.cancel_shielded_checkpoint()
-        while not self._queue:
-            if self._closed:
-                raise trio.ClosedResourceError("this UDP endpoint was closed")
-            await self._arrival.park()
-        packets, self._queue = self._queue, []
-        return packets
+        return await self._queue.take()
 
     def close(self) -> None:
         """Close it: the endpoint forgets it, and pending calls are woken."""
-        if not self._closed:
-            self._closed = True
+        if not self._queue.is_closed:
             self._endpoint.forget(self)
-            self._arrival.unpark_all()
+            self._queue.close()
 
     async def aclose(self) -> None:
         """Close it; the socket stays open."""

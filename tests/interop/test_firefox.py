@@ -19,13 +19,21 @@ import pytest
 import trio
 
 from . import firefox
+from .checks import (
+    ROLES,
+    SIX_TYPES,
+    SMALL,
+    check_messages,
+    check_sizes,
+    open_channel,
+    processes_inside,
+    processes_with,
+)
 from .firefox import BLANK_URL, Firefox, Page, require_firefox
 from .namespaces import Host, open_hosts, require_namespaces
 from .own_peer import OwnPeer
 from .payload import pattern_text, record
 from .peer_process import module_command
-from .test_harness_webrtc import processes_inside, processes_with
-from .test_webrtc import ROLES, SIX_TYPES, SMALL, check_messages, check_sizes, open_channel
 from .usrsctp import PeerError, pattern
 from .webrtc import PC, Peer, connect, send, transfer, trickling
 

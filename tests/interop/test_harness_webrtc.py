@@ -19,6 +19,7 @@ import trio.testing
 
 from . import chromium, namespaces
 from .aiortc_peer import AiortcPeer, require_aiortc
+from .checks import SIX_TYPES, processes_inside, processes_with
 from .chromium import BLANK_URL, Chromium, Page, require_chromium
 from .coturn import Coturn, require_coturn
 from .namespaces import Host, NamespaceError, inside, open_hosts, require_namespaces, run_inside
@@ -30,16 +31,6 @@ from .webrtc import PC, Peer, connect, negotiate, send, transfer, trickling, wai
 pytestmark = pytest.mark.interop
 
 MDNS = ("224.0.0.251", 5353)
-
-#: The six types of channels of RFC 8832 section 5.1.
-SIX_TYPES: dict[str, dict[str, Any]] = {
-    "reliable": {},
-    "reliable unordered": {"ordered": False},
-    "retransmits": {"max_retransmits": 0},
-    "retransmits unordered": {"max_retransmits": 3, "ordered": False},
-    "timed": {"max_packet_lifetime": 500},
-    "timed unordered": {"max_packet_lifetime": 1000, "ordered": False},
-}
 
 
 @pytest.fixture
@@ -94,31 +85,6 @@ async def check_messages(sender: Peer, receiver: Peer, names: tuple[str, str]) -
         "received", pc=PC, channel=at_receiver, start=known, count=known + len(expected)
     )
     assert received == expected
-
-
-def processes_with(text: str) -> list[int]:
-    """The processes with this text in their environment."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/environ"):
-        try:
-            if text.encode() in path.read_bytes():
-                found.append(int(path.parent.name))
-        except OSError:  # it has ended meanwhile
-            continue
-    return found
-
-
-def processes_inside(namespace: int) -> list[str]:
-    """Who still is in, or holds open, the namespace with this inode."""
-    wanted = f"net:[{namespace}]"
-    found = []
-    for path in [*Path("/proc").glob("[0-9]*/ns/net"), *Path("/proc").glob("[0-9]*/fd/*")]:
-        try:
-            if os.readlink(path) == wanted:
-                found.append(str(path))
-        except OSError:
-            continue
-    return found
 
 
 # --------------------------------------------------------------------------- payload

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 import trio
 
+from .checks import ROLES, SIX_TYPES, SMALL, Two, check_messages, open_channel
 from .namespaces import open_hosts, require_namespaces
 from .own_peer import OwnPeer
 from .payload import record
 from .stacks import STACKS, Stack, StackPeer, require_stack
-from .test_webrtc import ROLES, SIX_TYPES, SMALL, Two, check_messages, open_channel
 from .usrsctp import pattern
 from .webrtc import PC, Peer, connect, negotiate, transfer, trickling
 
