@@ -60,6 +60,16 @@ def test_map_in_the_docstring_names_every_folder() -> None:
     assert sorted(mapped) == sorted(folders)
 
 
+@pytest.mark.parametrize(
+    "folder", ["datachannel", "dtls", "http", "ice", "runtime", "sdp", "testing"]
+)
+def test_map_of_a_folder_names_every_file(folder: str) -> None:
+    path = Path(rtcsctp.__file__).parent / folder
+    files = {file.name for file in path.glob("*.py")} - {"__init__.py"}
+    mapped = re.findall(r"\b(\w+\.py)\b", (path / "__init__.py").read_text(encoding="utf-8"))
+    assert sorted(mapped) == sorted(files)
+
+
 def test_run_time_dependencies_are_few() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     names = {re.split(r"[<>=!~ ;\[]", requirement)[0] for requirement in project["dependencies"]}

@@ -1,17 +1,31 @@
-"""Associations on Trio: the folder that does I/O.
+"""The folder that does I/O, on Trio: associations, and peer connections around them.
 
 The map of the package::
 
-    driver.py        the nursery of tasks around one core
-    waiting.py       what users' tasks wait for
-    association.py   Association, as users see it; open_association over any link
-    stream.py        Stream, as users see it
-    link.py          what a lower layer must be able to do; a link that records packets
-    udp.py           SCTP in UDP (RFC 6951): one socket, many associations; connect and listen
-    errors.py        the exceptions, drawn as a tree
-    background.py    a nursery for tasks that serve a block
+    WebRTC, from what users see inwards
+        peer.py  serve.py                       PeerConnection; many of them on one UDP port
+        channel.py  channel_stream.py           DataChannel; the same as a stream of bytes
+        peer_config.py  peer_lists.py  peer_states.py  peer_statistics.py  descriptions.py
+                                                what goes into a peer, and comes out of it
+        signalling.py                           what offers and answers mean for ICE, DTLS and SCTP
+        connection.py                           these three and the channels, put together
+        transport.py                            ICE and DTLS: a datagram's way in and out
+        gathering.py  names.py  mdns.py         where candidates come from, and names in them
+        shared.py                               which datagram is whose on a port of many peers
+        host.py                                 the computer: addresses, sockets, names, streams
+    SCTP over any link
+        association.py  stream.py               Association and Stream, as users see them
+        udp.py                                  SCTP in UDP (RFC 6951); connect and listen
+        link.py                                 what a lower layer must be able to do; captures
+    below both
+        driver.py                               the nursery of tasks around one SCTP core
+        stream_driver.py  channel_driver.py     what waits for streams, and for data channels
+        waiting.py  packet_queue.py  alarm.py  background.py
+                                                small parts that the others are made of
+        errors.py                               the exceptions, drawn as a tree
 
-`driver` is the only file that drains the core; `association` and `stream` are what to say about it.
+A sans-IO object is touched only between two awaits, and drained at one place: the SCTP core by
+`Driver.settle`, the ICE agent and the DTLS engine by `Transport.settle`.
 """
 
 from __future__ import annotations
