@@ -303,7 +303,7 @@ class DataChannel(trio.abc.Channel[str | bytes]):
         Raises:
             ValueError: the channel is not ordered and reliable, so bytes would get lost.
         """
-        if not self.ordered or not (self.max_retransmits is self.max_packet_lifetime is None):
+        if not (self.ordered and self._channel.is_reliable):
             raise ValueError("a stream needs a channel that is ordered and reliable")
         return ChannelStream(self)
 

@@ -22,7 +22,8 @@ class IncomingChannels:
     """The channels that the peer opens, each once: `PeerConnection.incoming`.
 
     Those that are open are as many as there are streams at most. Of those that the peer has closed
-    before anybody took them, the newest 256 are kept, or up to twice as many.
+    before anybody took them, the newest 256 are kept, or up to twice as many; the others go, with
+    what had arrived on them, for their labels could fill the memory.
 
     Attributes:
         dropped: how many closed ones were not kept.

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
+from rtcsctp.errors import ConfigError
 from rtcsctp.runtime.background import background_tasks
 from rtcsctp.runtime.connection import make_identity
 from rtcsctp.runtime.descriptions import CandidateForm, DescriptionForm
@@ -275,8 +276,11 @@ async def serve(
 
     Raises:
         OSError: the port cannot be had, or there is no address to be had it on.
+        ConfigError: ``hide_addresses``, as a server's addresses have to be known.
     """
     config = config if config is not None else PeerConfig()
+    if config.hide_addresses:
+        raise ConfigError("hide_addresses is True, but the addresses of a server have to be known")
     host = config.host if config.host is not None else THIS_HOST
     rng = config.rng if config.rng is not None else random.SystemRandom()
     shared = SharedSockets(bind_all(config, host, port))

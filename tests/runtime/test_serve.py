@@ -12,7 +12,7 @@ import pytest
 import trio
 import trio.testing
 
-from rtcsctp.errors import DescriptionError
+from rtcsctp.errors import ConfigError, DescriptionError
 from rtcsctp.runtime.errors import ServerBusyError
 from rtcsctp.runtime.peer import PeerConnection, open_peer
 from rtcsctp.runtime.serve import Server, serve
@@ -225,6 +225,12 @@ async def test_strays_are_counted_and_change_nothing(
         await channel.send("b")
         assert await channel.receive() == "b"
         assert server.strays.strays + server.strays.malformed + server.strays.unknown_peer == 6
+
+
+async def test_hidden_addresses_are_refused(autojump_clock: trio.testing.MockClock) -> None:
+    world = make_world()
+    with pytest.raises(ConfigError, match="hide_addresses"):
+        await serve(gentle_echo, world.config(world.right, hide_addresses=True))
 
 
 async def test_closing_a_session_ends_its_peer(autojump_clock: trio.testing.MockClock) -> None:
