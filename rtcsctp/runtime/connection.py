@@ -313,7 +313,7 @@ class Connection:
 
     async def _part(self) -> None:
         """The peer has sent close_notify. What came before it, most likely an ABORT, goes first."""
-        while not self.transport.link.is_empty:
+        while self._runs and self.driver.end is None and not self.transport.link.is_empty:
             await trio.lowlevel.checkpoint()
         if not self.ended and not self.channels.open_count:
             self.ended = True
