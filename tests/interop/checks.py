@@ -56,6 +56,8 @@ async def check_messages(
     sender: Peer, receiver: Peer, names: tuple[str, str], messages: list[str | bytes]
 ) -> None:
     """What one sends is what the other gets, in that order."""
+    # The channel may be known to the other end before the answer to its DCEP OPEN is here.
+    await sender.call("wait_channel", pc=PC, channel=names[0], states=["open"])
     known = (await receiver.call("channel", pc=PC, channel=names[1]))["received"]
     for message in messages:
         await send(sender, names[0], message)

@@ -70,6 +70,8 @@ async def browsers(hosts: list[Host]) -> AsyncIterator[tuple[Page, Page]]:
 async def check_messages(sender: Peer, receiver: Peer, names: tuple[str, str]) -> None:
     """Text and binary, empty, one byte, small and large arrive as they were sent, in order."""
     at_sender, at_receiver = names
+    # The channel may be known to the other end before the answer to its DCEP OPEN is here.
+    await sender.call("wait_channel", pc=PC, channel=at_sender, states=["open"])
     known = (await receiver.call("channel", pc=PC, channel=at_receiver))["received"]
     small: list[str | bytes] = ["text", "Grüße, 世界 🌍", b"\x00\xff", "", b"", "x", b"\n"]
     for message in small:

@@ -227,7 +227,7 @@ def handle_t3(a: Association, now: float) -> None:
         sender.may_probe()
         return
     a.counters.timeouts += 1
-    sender.timed_out()
+    sender.timed_out(now)
     # A window probe counts too; an answer, though the window stays closed, clears the count.
     if path.count_error(a, now):
         return

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rtcsctp.sctp.config import Config
-from rtcsctp.sctp.tx.congestion import CongestionController, Rfc9260
+from rtcsctp.sctp.tx.congestion import Acked, CongestionController, Lost, Rfc9260
 from rtcsctp.sctp.tx.eviction import Evictable
 from rtcsctp.sctp.tx.forward import Forwarding
 from rtcsctp.sctp.tx.outstanding import AckInfo, Outstanding
@@ -518,16 +518,15 @@ class Sender:
         if info.newly_acked:
             self._one_packet = False
             self.rto.reset_backoff()
-            congestion.acked(
-                info.newly_acked,
-                flight_before=flight_before,
-                cumulative=info.cumulative_moved,
-                recovering=recovering,
-            )
+            acked = Acked(now, info.newly_acked, flight_before, outstanding.flight)
+            acked.cumulative = info.cumulative_moved
+            acked.recovering = recovering
+            congestion.acked(acked)
         missing = outstanding.find_missing(info, recovering=recovering)
         if missing:
             if not recovering:
-                congestion.lost()
+                size = sum(record.wire_size for record in missing)
+                congestion.lost(Lost(now, size, outstanding.flight - size, begins=True))
                 self._recovery_exit = outstanding.next_tsn - 1
                 self._fast_packet = True
             for record in missing:
@@ -539,10 +538,10 @@ class Sender:
         self._forwarding.update(self.outstanding)
         self.allow_burst(info.newly_acked)
 
-    def timed_out(self) -> None:
+    def timed_out(self, now: float) -> None:
         """T3-rtx expired: everything in flight counts as lost (RFC 9260 6.3.3)."""
         if self._probe is None:  # "Zero window probing does not affect the calculation of cwnd"
-            self.congestion.timed_out()
+            self.congestion.timed_out(now)
             self._one_packet = True
         self.rto.back_off()
         self.lose_all()

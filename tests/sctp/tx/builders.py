@@ -163,7 +163,7 @@ class Wire:
     def time_out(self) -> None:
         """T3-rtx expires."""
         self.now += self.sender.rto.value
-        self.sender.timed_out()
+        self.sender.timed_out(0.0)
         self.check_books()
 
     def check_books(self) -> None:

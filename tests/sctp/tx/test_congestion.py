@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtcsctp.sctp.config import Config
-from rtcsctp.sctp.tx.congestion import Rfc9260
+from rtcsctp.sctp.tx.congestion import Acked, Lost, Rfc9260
 
 PMDCS = 1000
 
@@ -28,7 +28,9 @@ def acked(
 ) -> int:
     """A SACK, by default for a full window; the new cwnd."""
     before = control.cwnd if flight is None else flight
-    control.acked(size, flight_before=before, cumulative=cumulative, recovering=recovering)
+    told = Acked(0.0, size, before, before - size)
+    told.cumulative, told.recovering = cumulative, recovering
+    control.acked(told)
     return control.cwnd
 
 
@@ -136,7 +138,7 @@ def test_loss_halves_cwnd_but_not_below_four_packets(cwnd: int, half: int) -> No
     """7.2.3."""
     control = controller(cwnd, 2000)
     acked(control, 1500)
-    control.lost()
+    control.lost(Lost(0.0, PMDCS, 0, begins=True))
     assert (control.cwnd, control.ssthresh, control.partial_bytes_acked) == (half, half, 0)
 
 
@@ -144,10 +146,10 @@ def test_timeout_leaves_one_packet_and_slow_start_up_to_half() -> None:
     """7.2.3; pitfall S7: partial_bytes_acked is 0."""
     control = controller(20_000, 2000)
     acked(control, 1500)
-    control.timed_out()
+    control.timed_out(0.0)
     assert (control.cwnd, control.ssthresh, control.partial_bytes_acked) == (1000, 10_000, 0)
     assert acked(control, 1000) == 2000
-    control.timed_out()
+    control.timed_out(0.0)
     assert (control.cwnd, control.ssthresh) == (1000, 4000)
 
 
@@ -193,9 +195,9 @@ def test_whatever_happens_cwnd_stays_sane(steps: list[tuple[str, int, bool, bool
                 acked(control, size, cumulative=cumulative, recovering=recovering)
                 assert before <= control.cwnd <= before + max(size, PMDCS)
             case "lost":
-                control.lost()
+                control.lost(Lost(0.0, PMDCS, 0, begins=True))
             case "timed out":
-                control.timed_out()
+                control.timed_out(0.0)
             case "idle":
                 control.idle(number)
                 assert control.cwnd <= before

@@ -1,74 +1,46 @@
-"""How many bytes may be in flight (RFC 9260 section 7.2).
-
-A controller has four verbs, and says what it allows as `cwnd`. It counts what the network carries:
-chunks with their headers and padding.
-"""
+"""Slow start and congestion avoidance as RFC 9260 section 7.2 has them."""
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from rtcsctp.sctp.config import Config
+from rtcsctp.sctp.tx.congestion.controller import UNLIMITED, UNPACED, Acked, Lost
 
-__all__ = ["CongestionController", "Rfc9260"]
-
-
-class CongestionController(Protocol):
-    """What the sender asks of a controller."""
-
-    cwnd: int
-    """Bytes that may be in flight."""
-    ssthresh: int
-    """Where slow start ends, bytes."""
-    partial_bytes_acked: int
-    """Bytes acknowledged since cwnd last grew in congestion avoidance."""
-
-    def acked(self, size: int, *, flight_before: int, cumulative: bool, recovering: bool) -> None:
-        """`size` bytes were acknowledged by one SACK.
-
-        Args:
-            size: newly acknowledged, bytes; abandoned chunks do not count.
-            flight_before: bytes in flight before that SACK.
-            cumulative: the cumulative TSN moved.
-            recovering: the sender is in fast recovery.
-        """
-
-    def lost(self) -> None:
-        """Fast recovery begins."""
-
-    def timed_out(self) -> None:
-        """T3-rtx expired."""
-
-    def idle(self, periods: int) -> None:
-        """Nothing was sent for this many RTOs; called before sending again."""
-
-    def all_acked(self) -> None:
-        """Nothing is in flight any more."""
-
-    def path_changed(self) -> None:
-        """Packets take another path from now on, of which nothing is known."""
+__all__ = ["Rfc9260"]
 
 
 class Rfc9260:
     """Slow start, congestion avoidance and the rest, as RFC 9260 has them."""
 
-    __slots__ = ("_initial", "_limit", "_pmdcs", "cwnd", "partial_bytes_acked", "ssthresh")
+    __slots__ = (
+        "_initial",
+        "_limit",
+        "_pmdcs",
+        "cwnd",
+        "pacing_rate",
+        "partial_bytes_acked",
+        "ssthresh",
+    )
 
     def __init__(self, config: Config, pmdcs: int) -> None:
         self._pmdcs = pmdcs  # path maximum DATA chunk size, header included
         self._limit = config.slow_start_limit * pmdcs
         self._initial = config.initial_cwnd * pmdcs
+        self.pacing_rate = UNPACED
         self.path_changed()
 
     def path_changed(self) -> None:
         """RFC 9260 7.2.1, as at the beginning."""
         self.cwnd = self._initial
-        self.ssthresh = 1 << 40  # "arbitrarily high"
+        self.ssthresh = UNLIMITED
         self.partial_bytes_acked = 0
 
-    def acked(self, size: int, *, flight_before: int, cumulative: bool, recovering: bool) -> None:
+    def sent(self, size: int, flight: int, now: float) -> None:
+        """Has no meaning here."""
+
+    def acked(self, acked: Acked) -> None:
         """RFC 9260 7.2.1 and 7.2.2."""
-        fully_used = flight_before + self._pmdcs > self.cwnd
+        size, cumulative, recovering = acked.size, acked.cumulative, acked.recovering
+        fully_used = acked.flight_before + self._pmdcs > self.cwnd
         if self.cwnd <= self.ssthresh:
             # "only if the current congestion window is being fully utilized and the data sender is
             # not in Fast Recovery": an idle or application-limited sender learns nothing.
@@ -86,14 +58,23 @@ class Rfc9260:
             # grow by several packets in one round trip behind it ("MUST NOT", 7.2.2).
             self.partial_bytes_acked = self.cwnd
 
-    def lost(self) -> None:
-        """RFC 9260 7.2.3, upon fast retransmit."""
+    def lost(self, lost: Lost) -> None:
+        """RFC 9260 7.2.3, upon fast retransmit: once per recovery."""
+        if not lost.begins:
+            return
         self.ssthresh = max(self.cwnd // 2, 4 * self._pmdcs)
         self.cwnd = self.ssthresh
         self.partial_bytes_acked = 0
 
-    def timed_out(self) -> None:
+    def recovered(self, now: float) -> None:
+        """Has no meaning here."""
+
+    def spurious(self, now: float) -> None:
+        """RFC 9260 takes no reduction back."""
+
+    def timed_out(self, now: float) -> None:
         """RFC 9260 7.2.3, upon T3-rtx: one packet, and slow start up to half of what it was."""
+        del now
         self.ssthresh = max(self.cwnd // 2, 4 * self._pmdcs)
         self.cwnd = self._pmdcs
         self.partial_bytes_acked = 0
@@ -109,3 +90,9 @@ class Rfc9260:
     def all_acked(self) -> None:
         """RFC 9260 7.2.2, last rule."""
         self.partial_bytes_acked = 0
+
+    def mtu_changed(self, pmdcs: int) -> None:
+        """The window stays what it is in bytes; what is counted in packets follows their size."""
+        self._limit = self._limit // self._pmdcs * pmdcs
+        self._initial = self._initial // self._pmdcs * pmdcs
+        self._pmdcs = pmdcs
