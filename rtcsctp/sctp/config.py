@@ -13,7 +13,10 @@ import attrs
 
 from rtcsctp.errors import ConfigError
 
-__all__ = ["DEFAULT_MTU", "SCHEDULERS", "Config"]
+__all__ = ["CONTROLLERS", "DEFAULT_MTU", "SCHEDULERS", "Config"]
+
+CONTROLLERS = ("rfc9260",)
+"""The congestion controllers of `rtcsctp.sctp.tx.congestion`, by name."""
 
 SCHEDULERS = (
     "fcfs",
@@ -60,6 +63,13 @@ def _flag(_config: object, attribute: attrs.Attribute[Any], value: Any) -> None:
 def _scheduler(_config: object, attribute: attrs.Attribute[Any], value: Any) -> None:
     if value not in SCHEDULERS:
         raise ConfigError(f"{attribute.name} must be one of {', '.join(SCHEDULERS)}, not {value!r}")
+
+
+def _controller(_config: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if value not in CONTROLLERS:
+        raise ConfigError(
+            f"{attribute.name} must be one of {', '.join(CONTROLLERS)}, not {value!r}"
+        )
 
 
 def _optional(check: Callable[[Any, Any, Any], None]) -> Callable[[Any, Any, Any], None]:
@@ -136,6 +146,9 @@ class Config:
     """L of RFC 9260 7.2.1: packets by which cwnd grows per SACK in slow start at most (and never by
     more than was acknowledged). One SACK may answer a whole batch of packets here, so it is not
     1."""
+
+    congestion_control: str = attrs.field(default="rfc9260", validator=_controller)
+    """What decides how much may be in flight, and how fast it leaves: one of `CONTROLLERS`."""
 
     mtu: int = attrs.field(default=DEFAULT_MTU, validator=_number(_MIN_MTU, _MAX_MTU))
     """Largest SCTP packet sent, in bytes, without any header below SCTP."""

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtcsctp.errors import ConfigError, LocalProtocolError
-from rtcsctp.sctp.config import SCHEDULERS, Config
+from rtcsctp.sctp.config import CONTROLLERS, SCHEDULERS, Config
 
 # Field: the smallest value that is refused and the next that is taken, and the same at the other
 # end. None where there is no limit.
@@ -51,7 +51,7 @@ def with_field(name: str, value: object) -> Config:
 
 
 def test_every_field_has_its_limits_here() -> None:
-    assert sorted(Config.names()) == sorted([*LIMITS, *FLAGS, "scheduler"])
+    assert sorted(Config.names()) == sorted([*LIMITS, *FLAGS, "congestion_control", "scheduler"])
 
 
 def test_defaults_are_those_of_webrtc_stacks() -> None:
@@ -115,6 +115,16 @@ def test_scheduler_is_one_of_those_that_exist() -> None:
     for wrong in ("", "FCFS", "fastest", 3):
         with pytest.raises(ConfigError, match=r"scheduler .*weighted_fair"):
             with_field("scheduler", wrong)
+
+
+def test_congestion_control_is_one_of_those_that_exist() -> None:
+    for name in CONTROLLERS:
+        assert Config(congestion_control=name).congestion_control == name
+        settings = {"congestion_control": f" {name.upper()}"}
+        assert Config.from_strings(settings).congestion_control == name
+    for wrong in ("", "RFC9260", "reno", 3):
+        with pytest.raises(ConfigError, match=r"congestion_control .*rfc9260"):
+            with_field("congestion_control", wrong)
 
 
 def test_smallest_timeout_is_not_above_the_largest() -> None:
@@ -222,7 +232,7 @@ def test_arbitrary_words_give_a_configuration_or_a_config_error(words: dict[str,
     assert isinstance(config, Config)
 
 
-@pytest.mark.parametrize("name", [*LIMITS, *FLAGS, "scheduler"])
+@pytest.mark.parametrize("name", [*LIMITS, *FLAGS, "congestion_control", "scheduler"])
 def test_every_default_can_be_written_as_a_word(name: str) -> None:
     word = str(getattr(Config(), name))
     assert Config.from_strings({name: word}) == Config()
