@@ -58,7 +58,7 @@ def compiled(session: nox.Session) -> None:
         shutil.copy(name, copy / name)
     shutil.copytree(copy / "rtcsctp", copy / "pure" / "rtcsctp")
     session.install(str(copy), env={"HATCH_BUILD_HOOK_ENABLE_MYPYC": "1"})
-    session.run("python", "-c", IS_COMPILED)
+    session.run("python", "-P", "-c", IS_COMPILED)  # not from this folder
     chosen = session.posargs or ["--ignore=tests/interop", "-n", "2"]
     session.run("pytest", *chosen)
     for label, path in (("compiled", ""), ("pure", str(copy / "pure"))):
