@@ -16,6 +16,12 @@ nox.options.default_venv_backend = "venv"
 nox.options.sessions = ["tests", "lint", "types"]
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
+SIDE_BY_SIDE = ["-n", "2", "--dist", "loadgroup"]
+IS_COMPILED = """
+import sys
+from rtcsctp.sctp.tx import sender
+sys.exit(sender.__file__.endswith(".py") and "the build was not compiled" or 0)
+"""
 CHECKED = ["rtcsctp", "tests", "benchmarks", "noxfile.py"]
 
 
@@ -28,9 +34,37 @@ def install(session: nox.Session, *groups: str, project: bool = True) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """All tests; arguments after `--` go to pytest."""
+    """All tests, in two processes: the interop tests, which mostly wait, and the others.
+
+    Arguments after `--` go to pytest.
+    """
     install(session, "test")
-    session.run("pytest", *session.posargs)
+    session.run("pytest", *SIDE_BY_SIDE, *session.posargs)
+
+
+@nox.session
+def compiled(session: nox.Session) -> None:
+    """Tests on the build with compiled modules, and its speed beside that of the pure one.
+
+    Arguments after `--` go to pytest; without any, all tests but those with real peers run.
+    """
+    install(session, "test", "types", project=False)
+    # The compiler puts its libraries beside the sources, so it gets a copy of them.
+    copy = Path(session.create_tmp()).resolve() / "source"
+    shutil.rmtree(copy, ignore_errors=True)
+    tracked = session.run("git", "ls-files", external=True, silent=True)
+    for name in str(tracked).splitlines():
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(name, copy / name)
+    shutil.copytree(copy / "rtcsctp", copy / "pure" / "rtcsctp")
+    session.install(str(copy), env={"HATCH_BUILD_HOOK_ENABLE_MYPYC": "1"})
+    session.run("python", "-P", "-c", IS_COMPILED)  # not from this folder
+    chosen = session.posargs or ["--ignore=tests/interop", "-n", "2"]
+    session.run("pytest", *chosen)
+    for label, path in (("compiled", ""), ("pure", str(copy / "pure"))):
+        session.log(f"benchmarks/core.py, {label}")
+        program = str(Path("benchmarks", "core.py"))
+        session.run("python", program, "--quick", env={"PYTHONPATH": path})
 
 
 @nox.session

@@ -1,4 +1,8 @@
-"""Fixtures of the interop tests."""
+"""Fixtures of the interop tests, and that they run one after another.
+
+They share the computer's network namespaces, its browsers, and what is left over of them is looked
+for after each; where tests run side by side (pytest-xdist), these stay together.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,15 @@ from pathlib import Path
 import pytest
 
 from .usrsctp import build_peer, require_usrsctp
+
+_HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All tests of this folder are one group for `--dist loadgroup`."""
+    for item in items:
+        if _HERE in item.path.parents:
+            item.add_marker(pytest.mark.xdist_group("interop"))
 
 
 @pytest.fixture(scope="session")
