@@ -15,6 +15,7 @@ The map of the package::
     http/        signalling over HTTP, server and client; needs the extra `rtcsctp[http]`
     testing/     for your own tests: a seeded simulated network, two cores stepped in virtual time,
                  links in memory, packet captures
+    sync/        the same without ``await``, for scripts and threads: Trio in one background thread
     cli/         the `rtcsctp` command
 
 Imports point downwards only: `cli` may use everything, `runtime` uses the protocols, `datachannel`

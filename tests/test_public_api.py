@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 import trio
 
 import rtcsctp
+import rtcsctp.sync
 
 PUBLIC = [
     "Association",
@@ -176,6 +178,33 @@ PUBLIC_METHODS = {
         "wait_buffered_low",
     ],
 }
+
+
+NOT_IN_SYNC = {
+    rtcsctp.PeerConnection: {"aclose"},
+    rtcsctp.DataChannel: {"aclose", "as_stream", "is_full", "wait_room"},
+    rtcsctp.Association: {"restarts", "set_stream_schedule"},
+    rtcsctp.Stream: {"buffered_amount_low_threshold", "send_nowait", "wait_buffered_low"},
+    rtcsctp.Server: {"routes", "strays"},
+    rtcsctp.Session: set[str](),
+}
+ONLY_IN_SYNC = {
+    rtcsctp.PeerConnection: {"close"},
+    rtcsctp.DataChannel: {"close"},
+    rtcsctp.Association: {"incoming"},  # an attribute of the other
+    rtcsctp.Server: {"wait_closed"},
+    rtcsctp.Session: {"description", "id"},  # attributes of the other
+}
+
+
+@pytest.mark.parametrize("kind", NOT_IN_SYNC)
+def test_the_blocking_api_has_the_same_names(kind: type) -> None:
+    blocking = getattr(rtcsctp.sync, kind.__name__)
+    names = {name for name in dir(blocking) if not name.startswith("_")}
+    expected = {name for name in dir(kind) if not name.startswith("_")}
+    attributes = {"config", "local_candidates"} if kind is rtcsctp.PeerConnection else set()
+    expected = expected - NOT_IN_SYNC[kind] | ONLY_IN_SYNC.get(kind, set()) | attributes
+    assert names == expected
 
 
 def test_public_names() -> None:
