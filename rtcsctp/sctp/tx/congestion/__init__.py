@@ -2,6 +2,9 @@
 
 - `controller`: what every controller is told, and asked
 - `rfc9260`: slow start and congestion avoidance as RFC 9260 has them
+- `cubic`: RFC 9438, with HyStart++
+- `bbr`: a model of the path, draft-ietf-ccwg-bbr
+- `rounds`: counts round trips
 """
 
 from __future__ import annotations
@@ -9,13 +12,17 @@ from __future__ import annotations
 import random
 
 from rtcsctp.sctp.config import CONTROLLERS, Config
+from rtcsctp.sctp.tx.congestion.bbr import Bbr
 from rtcsctp.sctp.tx.congestion.controller import Acked, CongestionController, Lost
+from rtcsctp.sctp.tx.congestion.cubic import Cubic
 from rtcsctp.sctp.tx.congestion.rfc9260 import Rfc9260
 
 __all__ = [
     "CONTROLLERS",
     "Acked",
+    "Bbr",
     "CongestionController",
+    "Cubic",
     "Lost",
     "Rfc9260",
     "make_controller",
@@ -30,5 +37,8 @@ def make_controller(
     `rng` spreads what several flows on one link should not do at the same moment; without it,
     they wait for times in the middle.
     """
-    del name, rng
+    if name == "bbr":
+        return Bbr(config, pmdcs, rng)
+    if name == "cubic":
+        return Cubic(config, pmdcs)
     return Rfc9260(config, pmdcs)
