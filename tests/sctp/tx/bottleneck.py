@@ -1,8 +1,9 @@
 """A bottleneck in virtual time, with flows of equal packets through it: what controllers do on it.
 
 Deterministic: one link with a rate, a drop-tail queue and seeded random loss, and for each flow a
-round-trip time without queue. Receivers answer every second packet, or after `SACK_DELAY`; a loss
-is found when three packets sent later were acknowledged. Timers of the senders are whole
+round-trip time without queue. Receivers answer every second packet, or after `SACK_DELAY`; what
+fills the window is answered at once (the I bit, RFC 9260 6.1). A loss is found when three packets
+sent later were acknowledged. Timers of the senders are whole
 milliseconds, as the runtime's nearly are.
 """
 
@@ -35,6 +36,7 @@ class _Packet:
         self.first_sent = flow.first_sent
         self.lost = flow.lost
         self.flight = 0
+        self.immediate = False
         self.limited = flow.limited_until > flow.delivered
 
 
@@ -100,6 +102,7 @@ class Flow:
         self.sent += PACKET
         self.supply -= PACKET
         packet.flight = self.flight
+        packet.immediate = self.flight >= self.controller.cwnd or self.supply <= 0
         self._outstanding.append(packet)
         link.carry(packet, self, now)
 
@@ -115,7 +118,7 @@ class Flow:
             assert packet is not None
             gap = bool(self._received) and packet.number != self._received[-1].number + 1
             self._received.append(packet)
-            if len(self._received) >= 2 or gap:
+            if len(self._received) >= 2 or gap or packet.immediate:
                 self._sack(now)
             elif self._sack_due is None:
                 self._sack_due = now + SACK_DELAY

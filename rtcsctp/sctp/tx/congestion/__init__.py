@@ -4,6 +4,7 @@
 - `rfc9260`: slow start and congestion avoidance as RFC 9260 has them
 - `cubic`: RFC 9438, with HyStart++
 - `bbr`: a model of the path, draft-ietf-ccwg-bbr
+- `ledbat`: RFC 6817, for background transfers
 - `rounds`: counts round trips
 """
 
@@ -15,6 +16,7 @@ from rtcsctp.sctp.config import CONTROLLERS, Config
 from rtcsctp.sctp.tx.congestion.bbr import Bbr
 from rtcsctp.sctp.tx.congestion.controller import Acked, CongestionController, Lost
 from rtcsctp.sctp.tx.congestion.cubic import Cubic
+from rtcsctp.sctp.tx.congestion.ledbat import Ledbat
 from rtcsctp.sctp.tx.congestion.rfc9260 import Rfc9260
 
 __all__ = [
@@ -23,6 +25,7 @@ __all__ = [
     "Bbr",
     "CongestionController",
     "Cubic",
+    "Ledbat",
     "Lost",
     "Rfc9260",
     "make_controller",
@@ -41,4 +44,6 @@ def make_controller(
         return Bbr(config, pmdcs, rng)
     if name == "cubic":
         return Cubic(config, pmdcs)
+    if name == "ledbat":
+        return Ledbat(config, pmdcs)
     return Rfc9260(config, pmdcs)

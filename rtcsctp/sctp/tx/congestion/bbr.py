@@ -320,7 +320,7 @@ class Bbr:
         self._bw_shortterm = max(self._bw_shortterm, bw)
         self._inflight_shortterm = max(self._inflight_shortterm, shortterm)
         self._inflight_longterm = max(self._inflight_longterm, longterm)
-        if state == STARTUP and self.state != STARTUP and self.state != PROBE_RTT:
+        if state == STARTUP and self.state not in {STARTUP, PROBE_RTT}:
             self._full_bw_reached = False
             self._reset_full_bw(self._full_bw, count)
             self.state = STARTUP
@@ -541,7 +541,8 @@ class Bbr:
 
     def _is_held_back(self) -> bool:
         """The window was filled, in this round or the one before, and the bound is what keeps it
-        from being larger."""
+        from being larger.
+        """
         cwnd = self.cwnd
         return self._rounds.peak + self._pmdcs > cwnd and cwnd + 1 > self._inflight_longterm
 
@@ -592,14 +593,13 @@ class Bbr:
 
     def _check_probe_rtt(self, acked: Acked) -> None:
         """5.3.4.3."""
-        if self.state != PROBE_RTT:
-            if self._probe_rtt_expired and not self._idle_restart:
-                self._save_cwnd()
-                self.state = PROBE_RTT
-                self._probe_rtt_done = None
-                self._ack_phase = _STOPPING
-                self._dull_from = acked.delivered
-                self._rounds.restart(acked.delivered)
+        if self.state != PROBE_RTT and self._probe_rtt_expired and not self._idle_restart:
+            self._save_cwnd()
+            self.state = PROBE_RTT
+            self._probe_rtt_done = None
+            self._ack_phase = _STOPPING
+            self._dull_from = acked.delivered
+            self._rounds.restart(acked.delivered)
         if self.state == PROBE_RTT:
             # What is sent now is not what the path could carry: its samples may not lower
             # anything.

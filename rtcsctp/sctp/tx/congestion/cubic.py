@@ -52,7 +52,7 @@ _State = tuple[int, int, float, float, float, float, float | None, float | None]
 class _HyStart:
     """RFC 9406: is slow start filling a queue?"""
 
-    __slots__ = ("_baseline", "_current", "_css_rounds", "_last", "_samples", "conservative")
+    __slots__ = ("_baseline", "_css_rounds", "_current", "_last", "_samples", "conservative")
 
     def __init__(self) -> None:
         self.conservative = False
