@@ -36,32 +36,20 @@ from rtcsctp.sctp.tx.congestion.rounds import Rounds
 
 __all__ = ["CRUISE", "DOWN", "DRAIN", "PROBE_RTT", "REFILL", "STARTUP", "UP", "Bbr"]
 
-STARTUP: Final = "startup"
-DRAIN: Final = "drain"
-DOWN: Final = "down"
-CRUISE: Final = "cruise"
-REFILL: Final = "refill"
-UP: Final = "up"
-PROBE_RTT: Final = "probe rtt"
+STARTUP: Final = 0
+DRAIN: Final = 1
+DOWN: Final = 2
+CRUISE: Final = 3
+REFILL: Final = 4
+UP: Final = 5  # 2 to 5 are ProbeBW
+PROBE_RTT: Final = 6
 
-_PACING_GAIN = {
-    STARTUP: 2.77,  # 4 ln 2: doubles what is delivered every round (5.6.2)
-    DRAIN: 0.5,
-    DOWN: 0.9,
-    CRUISE: 1.0,
-    REFILL: 1.0,
-    UP: 1.25,
-    PROBE_RTT: 1.0,
-}
-_CWND_GAIN = {
-    STARTUP: 2.0,
-    DRAIN: 2.0,
-    DOWN: 2.0,
-    CRUISE: 2.0,
-    REFILL: 2.0,
-    UP: 2.25,
-    PROBE_RTT: 0.5,
-}
+_PACING_GAIN = (2.77, 0.5, 0.9, 1.0, 1.0, 1.25, 1.0)
+"""By state. 4 ln 2 doubles what is delivered every round (5.6.2)."""
+
+_EXPECTS_LOSS = (STARTUP, REFILL, UP)
+
+_CWND_GAIN = (2.0, 2.0, 2.0, 2.0, 2.0, 2.25, 0.5)
 
 _PACING_MARGIN = 0.99
 """A little slower than the estimate, so that no queue stays behind (5.6.2)."""
@@ -100,7 +88,7 @@ _STOPPING: Final = 2
 _REFILLING: Final = 3
 _INITIAL: Final = 4
 
-_State = tuple[str, float, float, float, int]
+_State = tuple[int, float, float, float, int]
 
 
 class Bbr:
@@ -138,7 +126,6 @@ class Bbr:
         "_loss_events",
         "_loss_in_round",
         "_loss_round_delivered",
-        "_loss_round_start",
         "_max_bw",
         "_min_rtt",
         "_min_rtt_stamp",
@@ -176,8 +163,8 @@ class Bbr:
 
     def path_changed(self) -> None:
         """5.2.1: nothing is known."""
-        self.state = STARTUP
-        """Where in the picture above it is; for tests and logs."""
+        self.state: int = STARTUP
+        """Where in the picture above it is, one of the constants of this module."""
         self.cwnd = self._initial * self._pmdcs
         self.pacing_rate = UNPACED
         self.send_quantum = 2 * self._pmdcs
@@ -201,7 +188,6 @@ class Bbr:
         self._bw_latest = 0.0
         self._inflight_latest = 0
         self._loss_in_round = False
-        self._loss_round_start = False
         self._loss_round_delivered = 0
         self._loss_events = 0
         self._judged_lost = self._judged_delivered = 0  # up to there, losses were judged
@@ -250,42 +236,67 @@ class Bbr:
             return
         self._idle_restart = True
         self._extra_since, self._extra_delivered = now, 0
-        if self.state in {DOWN, CRUISE, REFILL, UP}:
+        if DOWN <= self.state <= UP:
             self._set_pacing_rate(1.0)
         elif self.state == PROBE_RTT:
             self._check_probe_rtt_done(now)
 
     def acked(self, acked: Acked) -> None:
-        """5.2.3: the model, the state, and what follows from them."""
+        """5.2.3: the model, the state, and what follows from them.
+
+        This runs for every SACK, and asks for the rest only where something may have changed.
+        """
+        now, delivered, before = acked.now, acked.delivered, acked.prior_delivered
+        volume, interval = delivered - before, acked.interval
+        self._last_delivered = delivered
         rate = 0.0
-        if acked.interval > 0 and (self._min_rtt == math.inf or acked.interval >= self._min_rtt):
+        if interval > 0 and (interval >= self._min_rtt or self._min_rtt == math.inf):
             # 4.1.2.3: an interval shorter than a round trip measures an acknowledgement of
             # something else.
-            rate = (acked.delivered - acked.prior_delivered) / acked.interval
-        limited = acked.app_limited or self._dull_from <= acked.prior_delivered < self._dull_until
-        self._last_delivered = acked.delivered
-        self._update_latest(acked, rate)
-        self._update_round(acked)
-        self._update_max_bw(rate, limited)
-        self._update_congestion(acked)
+            rate = volume / interval
+        limited = acked.app_limited or self._dull_from <= before < self._dull_until
+        # 5.5.10.3: what went through in the latest round.
+        self._bw_latest = max(self._bw_latest, rate)
+        self._inflight_latest = max(self._inflight_latest, volume)
+        self._round_start = begins = self._rounds.acked(acked)
+        if begins:
+            self._rounds_since_probe += 1
+        # 5.5.5: a sample that the application held back may only raise it.
+        if rate > self._bw_now and (not limited or rate >= self._max_bw):
+            self._bw_now = rate
+            self._max_bw = max(self._max_bw, rate)
+        loss_round = before >= self._loss_round_delivered
+        if loss_round:
+            self._loss_round_delivered = delivered
+            self._update_congestion(acked)
         self._update_aggregation(acked)
-        self._check_full_bw(rate, limited)
-        self._check_startup_done(acked)
-        if self.state == DRAIN and (
-            acked.flight <= self._inflight(1.0)
-            or self._rounds.count > self._drain_round + _DRAIN_ROUNDS
+        if not self._full_bw_now and not limited and rate:
+            self._check_full_bw(rate)
+        state = self.state
+        if state <= DRAIN:
+            self._check_filled(acked)
+        if self._full_bw_reached:
+            self._adapt_longterm(acked, limited)
+            if DOWN <= self.state <= UP:
+                self._update_cycle(acked, rate)
+        rtt = acked.rtt
+        self._probe_rtt_expired = now > self._probe_rtt_stamp + _PROBE_RTT_INTERVAL
+        if (
+            (rtt is not None and rtt < self._probe_rtt_delay)
+            or self._probe_rtt_expired
+            or now > self._min_rtt_stamp + _MIN_RTT_WINDOW
         ):
-            self._start_down(acked)
-        self._update_cycle(acked, rate, limited)
-        self._update_min_rtt(acked)
-        self._check_probe_rtt(acked)
-        if self._loss_round_start:
-            self._bw_latest, self._inflight_latest = rate, self._delivered_in(acked)
-        self._bw = min(self._max_bw, self._bw_shortterm)
-        if self._round_start:
+            self._update_min_rtt(rtt, now)
+        if self._probe_rtt_expired or self.state == PROBE_RTT:
+            self._check_probe_rtt(acked)
+        self._idle_restart = False
+        if loss_round:
+            self._bw_latest, self._inflight_latest = rate, volume
+        bw = self._max_bw
+        self._bw = min(bw, self._bw_shortterm)
+        if begins:
             self._loss_events = 0
         self._set_pacing_rate(_PACING_GAIN[self.state])
-        self._set_send_quantum()
         self._set_cwnd(acked)
 
     def lost(self, lost: Lost) -> None:
@@ -320,11 +331,11 @@ class Bbr:
         self._bw_shortterm = max(self._bw_shortterm, bw)
         self._inflight_shortterm = max(self._inflight_shortterm, shortterm)
         self._inflight_longterm = max(self._inflight_longterm, longterm)
-        if state == STARTUP and self.state not in {STARTUP, PROBE_RTT}:
+        if state == STARTUP and self.state not in (STARTUP, PROBE_RTT):
             self._full_bw_reached = False
             self._reset_full_bw(self._full_bw, count)
             self.state = STARTUP
-        elif state == UP and self.state in {DOWN, CRUISE}:
+        elif state == UP and DOWN <= self.state <= CRUISE:
             self._start_refill(now)
 
     def timed_out(self, now: float) -> None:
@@ -349,44 +360,20 @@ class Bbr:
 
     # ---------------------------------------------------------------------------- the model
 
-    def _delivered_in(self, acked: Acked) -> int:
-        return acked.delivered - acked.prior_delivered
-
-    def _update_latest(self, acked: Acked, rate: float) -> None:
-        """5.5.10.3: what went through in the latest round."""
-        self._loss_round_start = False
-        self._bw_latest = max(self._bw_latest, rate)
-        self._inflight_latest = max(self._inflight_latest, self._delivered_in(acked))
-        if acked.prior_delivered >= self._loss_round_delivered:
-            self._loss_round_delivered = acked.delivered
-            self._loss_round_start = True
-
-    def _update_round(self, acked: Acked) -> None:
-        self._round_start = self._rounds.acked(acked)
-        if self._round_start:
-            self._rounds_since_probe += 1
-
-    def _update_max_bw(self, rate: float, limited: bool) -> None:
-        """5.5.5: a sample that the application held back may only raise it."""
-        if rate > 0 and (rate >= self._max_bw or not limited):
-            self._bw_now = max(self._bw_now, rate)
-            self._max_bw = max(self._bw_now, self._bw_previous)
-
     def _advance_max_bw(self) -> None:
         """5.5.6: a cycle has passed; two of them are kept, if the new one has a sample."""
         if self._bw_now:
             self._bw_previous, self._bw_now = self._bw_now, 0.0
+            self._max_bw = self._bw_previous
 
     def _update_congestion(self, acked: Acked) -> None:
         """5.5.10.3: once per round with losses, unless losses are expected."""
-        if not self._loss_round_start:
-            return
         lost = acked.lost - self._judged_lost
         known = acked.delivered - self._judged_delivered + lost
         many = self._is_too_much(lost, known)
         if many or known >= _SAMPLE * self._pmdcs:
             self._judged_lost, self._judged_delivered = acked.lost, acked.delivered
-        if many and self._loss_in_round and self.state not in {STARTUP, REFILL, UP}:
+        if many and self._loss_in_round and self.state not in _EXPECTS_LOSS:
             if self._bw_shortterm == math.inf:
                 self._bw_shortterm = self._max_bw
             if self._inflight_shortterm == math.inf:
@@ -400,25 +387,26 @@ class Bbr:
 
     def _update_aggregation(self, acked: Acked) -> None:
         """5.5.9: how much more than the bandwidth was acknowledged at once."""
-        expected = self._bw * (acked.now - self._extra_since) if self._extra_delivered else 0.0
-        if self._extra_delivered <= expected:
-            self._extra_delivered = 0
+        size, total = acked.size, self._extra_delivered
+        expected = self._bw * (acked.now - self._extra_since) if total else 0.0
+        if total <= expected:
             self._extra_since = acked.now
+            total = 0
             expected = 0.0
-        self._extra_delivered += acked.size
-        extra = min(int(self._extra_delivered - expected), self.cwnd)
-        if self._rounds.count - self._extra_round >= (
-            _EXTRA_ACKED_ROUNDS if self._full_bw_reached else 1
-        ):
-            self._extra_round = self._rounds.count
-            self._extra_before, self._extra_now = self._extra_now, 0
-        self._extra_now = max(self._extra_now, extra)
-        self._extra_acked = max(self._extra_now, self._extra_before)
+        self._extra_delivered = total = total + size
+        if self._round_start:
+            length = _EXTRA_ACKED_ROUNDS if self._full_bw_reached else 1
+            if self._rounds.count - self._extra_round >= length:
+                self._extra_round = self._rounds.count
+                self._extra_before, self._extra_now = self._extra_now, 0
+                self._extra_acked = self._extra_before
+        extra = int(total - expected)
+        if extra > self._extra_now:
+            self._extra_now = min(self.cwnd, extra)
+            self._extra_acked = max(self._extra_acked, self._extra_now)
 
-    def _update_min_rtt(self, acked: Acked) -> None:
+    def _update_min_rtt(self, rtt: float | None, now: float) -> None:
         """5.5.7 and 5.3.4.3."""
-        now, rtt = acked.now, acked.rtt
-        self._probe_rtt_expired = now > self._probe_rtt_stamp + _PROBE_RTT_INTERVAL
         if rtt is not None and (rtt < self._probe_rtt_delay or self._probe_rtt_expired):
             self._probe_rtt_delay, self._probe_rtt_stamp = rtt, now
         if self._probe_rtt_delay < self._min_rtt or now > self._min_rtt_stamp + _MIN_RTT_WINDOW:
@@ -435,8 +423,9 @@ class Bbr:
 
     def _quantized(self, inflight: float) -> int:
         """5.6.4.2: room for what leaves, and is acknowledged, in bursts."""
-        inflight = max(inflight, 3 * self.send_quantum, _MIN_PIPE * self._pmdcs)
-        return int(inflight) + (2 * self._pmdcs if self.state == UP else 0)
+        least = max(3 * self.send_quantum, _MIN_PIPE * self._pmdcs)
+        amount = int(inflight) if inflight > least else least
+        return amount + 2 * self._pmdcs if self.state == UP else amount
 
     def _inflight(self, gain: float) -> int:
         return self._quantized(self._bdp(gain))
@@ -451,10 +440,8 @@ class Bbr:
         self._full_bw_count = count
         self._full_bw_now = False
 
-    def _check_full_bw(self, rate: float, limited: bool) -> None:
+    def _check_full_bw(self, rate: float) -> None:
         """5.3.1.2: three rounds without a quarter more."""
-        if self._full_bw_now or limited or not rate:
-            return
         if rate >= self._full_bw * _FULL_BW_GROWTH:
             self._reset_full_bw(rate)
         elif self._round_start:
@@ -462,15 +449,18 @@ class Bbr:
             self._full_bw_now = self._full_bw_count >= _FULL_BW_ROUNDS
             self._full_bw_reached = self._full_bw_reached or self._full_bw_now
 
-    def _check_startup_done(self, acked: Acked) -> None:
-        """5.3.1.3: or a round with many losses."""
-        if self.state != STARTUP:
+    def _check_filled(self, acked: Acked) -> None:
+        """5.3.1.3: or a round with many losses; 5.3.2."""
+        if self.state == DRAIN:
+            drained = acked.flight <= self._inflight(1.0)
+            if drained or self._rounds.count > self._drain_round + _DRAIN_ROUNDS:
+                self._start_down(acked.now, acked.delivered)
             return
         if (
             not self._full_bw_reached
             and self._round_start
             and self._loss_events >= _STARTUP_LOSSES
-            and self._is_too_high(acked)
+            and self._is_too_much(acked.lost - acked.prior_lost, acked.sent_flight)
         ):
             self._full_bw_reached = True
             self._inflight_longterm = max(self._bdp(1.0), float(self._inflight_latest))
@@ -480,10 +470,7 @@ class Bbr:
 
     # ---------------------------------------------------------------------------- ProbeBW
 
-    def _start_down(self, acked: Acked) -> None:
-        self._enter_down(acked.now, acked.delivered)
-
-    def _enter_down(self, now: float, delivered: int) -> None:
+    def _start_down(self, now: float, delivered: int) -> None:
         """5.3.3.1; and the wait until the next probe is drawn (5.3.3.5)."""
         self.state = DOWN
         self._loss_in_round = False
@@ -514,30 +501,27 @@ class Bbr:
         self._reset_full_bw(rate)
         self._rounds.restart(acked.delivered)
 
-    def _update_cycle(self, acked: Acked, rate: float, limited: bool) -> None:
+    def _update_cycle(self, acked: Acked, rate: float) -> None:
         """5.3.3.6."""
-        if not self._full_bw_reached:
-            return
-        self._adapt_longterm(acked, limited)
         state = self.state
-        if state in {DOWN, CRUISE}:
-            if self._is_time_to_probe(acked.now):
+        if state <= CRUISE:  # or DOWN
+            if acked.now > self._cycle_stamp + self._probe_wait or (
+                self._round_start and self._is_reno_time()
+            ):
                 self._start_refill(acked.now)
             elif state == DOWN and acked.flight <= min(self._with_headroom(), self._inflight(1.0)):
                 self.state = CRUISE
         elif state == REFILL:
             if self._round_start:
                 self._start_up(acked, rate)
-        elif state == UP:
-            if self._is_held_back():
-                self._reset_full_bw(rate)  # the bound holds it back, not the path
-            elif self._full_bw_now:
-                self._start_down(acked)
+        elif self._is_held_back():
+            self._reset_full_bw(rate)  # the bound holds it back, not the path
+        elif self._full_bw_now:
+            self._start_down(acked.now, acked.delivered)
 
-    def _is_time_to_probe(self, now: float) -> bool:
-        """5.3.3.5: after two or three seconds; on short paths as often as Reno would."""
-        rounds = min(self._target() / self._pmdcs, _RENO_ROUNDS)
-        return now > self._cycle_stamp + self._probe_wait or self._rounds_since_probe >= rounds
+    def _is_reno_time(self) -> bool:
+        """5.3.3.5: on short paths, probe as often as Reno would."""
+        return self._rounds_since_probe >= min(self._target() / self._pmdcs, _RENO_ROUNDS)
 
     def _is_held_back(self) -> bool:
         """The window was filled, in this round or the one before, and the bound is what keeps it
@@ -553,9 +537,6 @@ class Bbr:
         headroom = max(self._pmdcs, _HEADROOM * self._inflight_longterm)
         return max(self._inflight_longterm - headroom, _MIN_PIPE * self._pmdcs)
 
-    def _is_too_high(self, acked: Acked) -> bool:
-        return self._is_too_much(acked.lost - acked.prior_lost, acked.sent_flight)
-
     def _is_too_much(self, lost: int, of: int) -> bool:
         return lost > _LOSS_THRESH * max(of, _SAMPLE * self._pmdcs)
 
@@ -564,7 +545,7 @@ class Bbr:
         self._probe_samples = False
         self._inflight_longterm = max(inflight, self._target() * _BETA)
         if self.state == UP:
-            self._enter_down(now, self._last_delivered)
+            self._start_down(now, self._last_delivered)
 
     def _adapt_longterm(self, acked: Acked, limited: bool) -> None:
         """5.5.10.2."""
@@ -574,15 +555,16 @@ class Bbr:
             elif self._ack_phase == _STOPPING:
                 self._probe_samples = False
                 self._ack_phase = _INITIAL
-                if self.state in {DOWN, CRUISE, REFILL, UP} and not limited:
+                if DOWN <= self.state <= UP and not limited:
                     self._advance_max_bw()
-        if self._is_too_high(acked):
+        lost, flight = acked.lost - acked.prior_lost, acked.sent_flight
+        if lost and self._is_too_much(lost, flight):
             if self._probe_samples and not limited:
-                self._too_high(acked.sent_flight, acked.now)
+                self._too_high(flight, acked.now)
             return
         if self._inflight_longterm == math.inf:
             return
-        self._inflight_longterm = max(self._inflight_longterm, acked.sent_flight)
+        self._inflight_longterm = max(self._inflight_longterm, flight)
         if self.state == UP and self._is_held_back():
             # 5.3.3.4: by a packet in the first round, then two, four …
             if self._round_start:
@@ -614,8 +596,6 @@ class Bbr:
                     self._probe_rtt_round_done = True
                 if self._probe_rtt_round_done:
                     self._check_probe_rtt_done(acked.now)
-        if acked.delivered > 0:
-            self._idle_restart = False
 
     def _probe_rtt_cwnd(self) -> int:
         return int(max(self._bdp(_CWND_GAIN[PROBE_RTT]), _MIN_PIPE * self._pmdcs))
@@ -628,7 +608,7 @@ class Bbr:
         self._restore_cwnd()
         self._reset_shortterm()
         if self._full_bw_reached:
-            self._enter_down(now, self._last_delivered)
+            self._start_down(now, self._last_delivered)
             self.state = CRUISE
         else:
             self.state = STARTUP
@@ -636,35 +616,37 @@ class Bbr:
     # ---------------------------------------------------------------------------- what follows
 
     def _set_pacing_rate(self, gain: float) -> None:
-        """5.6.2: in Startup it only rises."""
+        """5.6.2: in Startup it only rises. 5.6.3: a burst is what leaves in a millisecond, and at
+        least two packets.
+        """
         rate = gain * self._bw * _PACING_MARGIN
-        if rate and (
-            self._full_bw_reached or rate > self.pacing_rate or self.pacing_rate == UNPACED
-        ):
+        if rate == self.pacing_rate or not rate:
+            return
+        if self._full_bw_reached or rate > self.pacing_rate or self.pacing_rate == UNPACED:
             self.pacing_rate = rate
-
-    def _set_send_quantum(self) -> None:
-        """5.6.3: what leaves in a millisecond, and at least two packets."""
-        if self.pacing_rate != UNPACED:
-            quantum = min(int(self.pacing_rate * 0.001), 65_536)
-            self.send_quantum = max(quantum, 2 * self._pmdcs)
+            self.send_quantum = max(min(int(rate * 0.001), 65_536), 2 * self._pmdcs)
 
     def _set_cwnd(self, acked: Acked) -> None:
         """5.6.4.6."""
-        limit = self._quantized(self._bdp(_CWND_GAIN[self.state]) + self._extra_acked)
+        state, packet, cwnd = self.state, self._pmdcs, self.cwnd
+        limit = self._quantized(self._bdp(_CWND_GAIN[state]) + self._extra_acked)
         if self._full_bw_reached:
-            self.cwnd = min(self.cwnd + acked.size, limit)
-        elif self.cwnd < limit or acked.delivered < self._initial * self._pmdcs:
-            self.cwnd += acked.size
+            cwnd += acked.size
+            cwnd = min(cwnd, limit)
+        elif cwnd < limit or acked.delivered < self._initial * packet:
+            cwnd += acked.size
         cap = self._inflight_shortterm
-        if self.state in {CRUISE, PROBE_RTT}:
-            cap = min(cap, self._with_headroom())
-        elif self.state in {DOWN, REFILL, UP}:
-            cap = min(cap, self._inflight_longterm)
-        if self.state == PROBE_RTT:
+        if state >= DOWN and self._inflight_longterm != math.inf:
+            if state in (CRUISE, PROBE_RTT):
+                cap = min(cap, self._with_headroom())
+            else:
+                cap = min(cap, self._inflight_longterm)
+        if state == PROBE_RTT:
             cap = min(cap, self._probe_rtt_cwnd())
-        floor = _MIN_PIPE * self._pmdcs
-        self.cwnd = max(int(min(float(self.cwnd), cap)), floor)
+        if cwnd > cap:
+            cwnd = int(cap)
+        floor = _MIN_PIPE * packet
+        self.cwnd = max(floor, cwnd)
 
     # ---------------------------------------------------------------------------- loss
 

@@ -78,6 +78,8 @@ class Ledbat:
         "_base",
         "_current",
         "_exact",
+        "_gain",
+        "_gain_for",
         "_initial",
         "_limit",
         "_pmdcs",
@@ -88,6 +90,7 @@ class Ledbat:
         "cwnd",
         "pacing_rate",
         "partial_bytes_acked",
+        "queueing_delay",
         "ssthresh",
     )
 
@@ -106,15 +109,14 @@ class Ledbat:
         self._exact = float(self.cwnd)  # cwnd with its fraction
         self._base = _BaseDelay()
         self._current: list[float] = []
+        self.queueing_delay = 0.0
+        """Seconds that packets wait in queues, by the latest samples; 0 before the first."""
+        self._gain = 1.0
+        self._gain_for = 0.0
         self._rounds = Rounds()
         self._slowdown_at = math.inf  # when the next one begins
         self._slowdown_began: float | None = None  # one is under way
         self._slowdown_rounds = -1  # of those that it still waits; -1: it grows again
-
-    @property
-    def queueing_delay(self) -> float:
-        """Seconds that packets wait in queues, by the latest samples; 0 before the first."""
-        return max(0.0, min(self._current) - self._base.value) if self._current else 0.0
 
     # ------------------------------------------------------------------------- what is told
 
@@ -127,9 +129,7 @@ class Ledbat:
         """RFC 6817 2.4.2."""
         begins = self._rounds.acked(acked)
         if acked.rtt is not None:
-            self._base.sample(acked.rtt, acked.now)
-            self._current.append(acked.rtt)
-            del self._current[:-_CURRENT_FILTER]
+            self._measure(acked.rtt, acked.now)
         if self._current and not acked.recovering:
             if self._slowdown_rounds >= 0:
                 self._wait(begins)
@@ -175,11 +175,22 @@ class Ledbat:
         self._pmdcs = pmdcs
         self._set(max(self._exact, float(_MIN_CWND * pmdcs)))
 
-    # ---------------------------------------------------------------------------- the window
+    # ----------------------------------------------------------------------------- the delay
 
-    def _gain(self) -> float:
-        """LEDBAT++ 4.2: a path that is short against the target gains slowly."""
-        return max(1 / math.ceil(2 * TARGET / max(self._base.value, 1e-4)), _LEAST_GAIN)
+    def _measure(self, rtt: float, now: float) -> None:
+        base, current = self._base, self._current
+        base.sample(rtt, now)
+        if base.value != self._gain_for:
+            # LEDBAT++ 4.2: a path that is short against the target gains slowly.
+            self._gain_for = base.value
+            self._gain = max(1 / math.ceil(2 * TARGET / max(base.value, 1e-4)), _LEAST_GAIN)
+        current.append(rtt)
+        if len(current) > _CURRENT_FILTER:
+            del current[0]
+        delay = min(current) - base.value
+        self.queueing_delay = delay if delay > 0 else 0.0
+
+    # ---------------------------------------------------------------------------- the window
 
     def _slow_start(self, acked: Acked) -> None:
         """As RFC 9260 7.2.1, with the gain, and until the queue shows."""
@@ -213,7 +224,7 @@ class Ledbat:
         cwnd, off_target = self._exact, (TARGET - self.queueing_delay) / TARGET
         if off_target > 0:
             # Bytes by which a window acknowledged lets it grow, and not beyond what is used.
-            step = self._gain() * off_target * packet
+            step = self._gain * off_target * packet
             most = max(self._rounds.peak, acked.flight_before) + _ALLOWED_INCREASE * packet
             step = min(step, max(0.0, most - cwnd))
         else:
@@ -226,7 +237,8 @@ class Ledbat:
         if begins:
             self._slowdown_rounds -= 1
             if self._slowdown_rounds < 0:
-                self._current.clear()  # of so few packets, most waited for a held-back SACK
+                self._current.clear()
+                self.queueing_delay = 0.0  # of so few packets, most waited for a held-back SACK
 
     def _cut(self, cwnd: float, now: float) -> None:
         if self._slowdown_at == math.inf:  # slow start ended by a loss
