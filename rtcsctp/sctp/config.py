@@ -15,7 +15,7 @@ from rtcsctp.errors import ConfigError
 
 __all__ = ["CONTROLLERS", "DEFAULT_MTU", "SCHEDULERS", "Config"]
 
-CONTROLLERS = ("rfc9260",)
+CONTROLLERS = ("rfc9260", "cubic", "bbr", "ledbat")
 """The congestion controllers of `rtcsctp.sctp.tx.congestion`, by name."""
 
 SCHEDULERS = (
