@@ -3,9 +3,9 @@
 - *receiver* takes batches of datagrams from the link and gives them to the core;
 - *sender* waits on a doorbell, a memory channel of size 1, pulls packets from the core when the
   link is ready, and sends them in batches; made so late, packets carry the newest SACK;
-- one task per named *timer*, from when it is first needed, sleeps until the deadline that it last
-  heard of. Only earlier deadlines are told to it, over its memory channel; that a deadline has
-  moved later it finds on waking.
+- one task per named *timer*, for as long as the timer runs and a second longer, sleeps until the
+  deadline that it last heard of. Only earlier deadlines are told to it, over its memory channel;
+  that a deadline has moved later it finds on waking.
 
 `Driver.settle` is the one synchronous funnel after anything has touched the core: events out,
 doorbell rung, timers told. The core is touched only between two awaits, so there are no locks and
@@ -22,6 +22,7 @@ import math
 
 import trio
 
+from rtcsctp.runtime.alarm import LINGER, coarse
 from rtcsctp.runtime.errors import AssociationLost, LinkBroken, lost_by
 from rtcsctp.runtime.link import Link
 from rtcsctp.sctp.association import Association as Core
@@ -143,18 +144,25 @@ class Driver:
 
     async def _run_timer(self, timer: Timer, earlier: trio.MemoryReceiveChannel[None]) -> None:
         core, told = self.core, self._told
+        wake_at = _wake_time(timer, told[timer])
         while True:
-            with trio.move_on_at(told[timer]) as scope:
+            with trio.move_on_at(wake_at) as scope:
                 while self.end is None:
                     await earlier.receive()
-                    scope.deadline = told[timer]
+                    scope.deadline = _wake_time(timer, told[timer])
             if self.end is not None:
                 return
             now = trio.current_time()
-            if core.timers.get(timer, math.inf) <= now:
+            deadline = core.timers.get(timer, math.inf)
+            if deadline <= now:
                 core.handle_timer(timer, now)
                 self.settle()
-            told[timer] = core.timers.get(timer, math.inf)
+                deadline = core.timers.get(timer, math.inf)
+            elif deadline == told[timer] == math.inf:
+                del self._tell[timer]
+                return
+            told[timer] = deadline
+            wake_at = now + LINGER if deadline == math.inf else _wake_time(timer, deadline)
 
     def dismiss(self) -> None:
         """Let the sender send what is ready, and end; nobody waits for it."""
@@ -190,7 +198,7 @@ class Driver:
             self._bell.send_nowait(None)
 
     def _wake_timer(self, timer: Timer) -> None:
-        """Tell a timer's task of an earlier deadline; the first time, start it."""
+        """Tell a timer's task of an earlier deadline; start it if there is none."""
         tell = self._tell.get(timer)
         if tell is None:
             assert self._nursery is not None
@@ -200,6 +208,13 @@ class Driver:
         # If its channel is full, it is yet to see the last one, and will see the newest deadline.
         with contextlib.suppress(trio.WouldBlock):
             tell.send_nowait(None)
+
+    def _end_timers(self) -> None:
+        """The handshake is over: the tasks of timers that have stopped need not wait to see it."""
+        for timer in self._tell:
+            if timer not in self.core.timers:
+                self._told[timer] = math.inf
+                self._wake_timer(timer)
 
     def _lose_link(self, error: Exception) -> None:
         """The link is gone, and with it the association, unless that has ended."""
@@ -221,6 +236,7 @@ class Driver:
         kind = type(event)
         if kind is Connected:
             self.established.set()
+            self._end_timers()
         elif kind is Closed:
             self._on_closed(event)  # type: ignore[arg-type]
 
@@ -304,3 +320,10 @@ class Driver:
             self.end = Closed(CloseReason.ABORTED_LOCALLY, "", now - self._started_at)
             self.finish()
         self.wake_everybody()
+
+
+def _wake_time(timer: Timer, told: float) -> float:
+    """When to wake for a deadline; at once where there is none any more."""
+    if timer is Timer.HEARTBEAT:
+        return coarse(told)  # nobody minds when exactly a path is asked whether it works
+    return told if told < math.inf else -math.inf
