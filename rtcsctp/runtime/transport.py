@@ -61,7 +61,9 @@ class Transport:
         self._carriers: dict[int, DatagramSocket | StreamCarrier] = {}
         self._own: list[DatagramSocket | StreamCarrier] = []
         self._early: list[bytes] = []
-        self._ice_alarm = Alarm("timer ICE", self._ice_deadline, self._handle_ice_timer)
+        self._ice_alarm = Alarm(
+            "timer ICE", self._ice_deadline, self._handle_ice_timer, patient=True
+        )
         self._dtls_alarm = Alarm("timer DTLS", self._dtls_deadline, self._handle_dtls_timer)
 
     def start(self, nursery: trio.Nursery) -> None:
