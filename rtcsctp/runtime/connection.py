@@ -114,7 +114,9 @@ class Connection:
         self._rng = rng
         self._shared = shared
         self._host: Host = config.host if config.host is not None else THIS_HOST
-        self._names = names if names is not None else Names(self._host, rng, config.interfaces)
+        if names is None:
+            names = Names(self._host, rng, nursery, config.interfaces)
+        self._names = names
         self._signalling_state = signalling_state
         self._gathering = False
         self._subscribers: list[trio.MemorySendChannel[PeerEvent]] = []
@@ -127,8 +129,6 @@ class Connection:
         self._begin_association()
         self.register()
         self.transport.start(nursery)
-        if names is None:
-            nursery.start_soon(self._names.run, name="multicast DNS")
         self.notice()
 
     # ------------------------------------------------------------------------------- states

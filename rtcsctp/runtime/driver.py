@@ -3,9 +3,9 @@
 - *receiver* takes batches of datagrams from the link and gives them to the core;
 - *sender* waits on a doorbell, a memory channel of size 1, pulls packets from the core when the
   link is ready, and sends them in batches; made so late, packets carry the newest SACK;
-- one task per named *timer*, from when it is first needed, sleeps until the deadline that it last
+- one task per named *timer*, while its deadline is near, sleeps until the deadline that it last
   heard of. Only earlier deadlines are told to it, over its memory channel; that a deadline has
-  moved later it finds on waking.
+  moved later it finds on waking (see `Alarm`).
 
 `Driver.settle` is the one synchronous funnel after anything has touched the core: events out,
 doorbell rung, timers told. The core is touched only between two awaits, so there are no locks and
@@ -17,11 +17,11 @@ differs: `StreamDriver` serves the streams of a bare association, `ChannelDriver
 
 from __future__ import annotations
 
-import contextlib
-import math
+from functools import partial
 
 import trio
 
+from rtcsctp.runtime.alarm import Alarm
 from rtcsctp.runtime.errors import AssociationLost, LinkBroken, lost_by
 from rtcsctp.runtime.link import Link
 from rtcsctp.sctp.association import Association as Core
@@ -69,8 +69,7 @@ class Driver:
         self._sender_done = trio.Event()
         self._sender_scope = trio.CancelScope(shield=True)
         self._bell, self._doorbell = trio.open_memory_channel[None](1)
-        self._told: dict[Timer, float] = dict.fromkeys(Timer, math.inf)
-        self._tell: dict[Timer, trio.MemorySendChannel[None]] = {}
+        self._alarms: dict[Timer, Alarm] = {}
 
     # -------------------------------------------------------------------------------- tasks
 
@@ -141,20 +140,9 @@ class Driver:
             before = amount
             await trio.lowlevel.checkpoint()
 
-    async def _run_timer(self, timer: Timer, earlier: trio.MemoryReceiveChannel[None]) -> None:
-        core, told = self.core, self._told
-        while True:
-            with trio.move_on_at(told[timer]) as scope:
-                while self.end is None:
-                    await earlier.receive()
-                    scope.deadline = told[timer]
-            if self.end is not None:
-                return
-            now = trio.current_time()
-            if core.timers.get(timer, math.inf) <= now:
-                core.handle_timer(timer, now)
-                self.settle()
-            told[timer] = core.timers.get(timer, math.inf)
+    def _handle_timer(self, timer: Timer, now: float) -> None:
+        self.core.handle_timer(timer, now)
+        self.settle()
 
     def dismiss(self) -> None:
         """Let the sender send what is ready, and end; nobody waits for it."""
@@ -177,11 +165,11 @@ class Driver:
         if ring and not self._rung:
             self.ring()
         self.after_settling()
-        told = self._told
+        alarms = self._alarms
         for timer, deadline in core.timers.items():
-            if deadline < told[timer]:
-                told[timer] = deadline
-                self._wake_timer(timer)
+            alarm = alarms.get(timer)
+            if alarm is None or deadline < alarm.told:
+                self._set_alarm(timer)
 
     def ring(self) -> None:
         """Have the sender look for packets."""
@@ -189,17 +177,28 @@ class Driver:
             self._rung = True
             self._bell.send_nowait(None)
 
-    def _wake_timer(self, timer: Timer) -> None:
-        """Tell a timer's task of an earlier deadline; the first time, start it."""
-        tell = self._tell.get(timer)
-        if tell is None:
-            assert self._nursery is not None
-            self._tell[timer], earlier = trio.open_memory_channel[None](1)
-            self._nursery.start_soon(self._run_timer, timer, earlier, name=f"timer {timer.value}")
+    def _set_alarm(self, timer: Timer) -> None:
+        """A timer has an earlier deadline; the first time, it gets its alarm."""
+        alarm = self._alarms.get(timer)
+        if alarm is not None:
+            alarm.check()
             return
-        # If its channel is full, it is yet to see the last one, and will see the newest deadline.
-        with contextlib.suppress(trio.WouldBlock):
-            tell.send_nowait(None)
+        if self._nursery is None or self.end is not None:
+            return
+        alarm = self._alarms[timer] = Alarm(
+            f"timer {timer.value}",
+            partial(self.core.timers.get, timer),
+            partial(self._handle_timer, timer),
+            patient=timer is Timer.HEARTBEAT,  # nobody minds when exactly a path is tried
+        )
+        alarm.start(self._nursery)
+
+    def _end_timers(self) -> None:
+        """The handshake is over: the tasks of timers that have stopped need not wait to see it."""
+        for timer, alarm in list(self._alarms.items()):
+            if timer not in self.core.timers:
+                alarm.rest()
+                del self._alarms[timer]
 
     def _lose_link(self, error: Exception) -> None:
         """The link is gone, and with it the association, unless that has ended."""
@@ -221,6 +220,7 @@ class Driver:
         kind = type(event)
         if kind is Connected:
             self.established.set()
+            self._end_timers()
         elif kind is Closed:
             self._on_closed(event)  # type: ignore[arg-type]
 
@@ -244,8 +244,8 @@ class Driver:
 
     def finish(self) -> None:
         """It has ended; `end` says how."""
-        for timer in self._tell:
-            self._wake_timer(timer)  # it ends
+        for alarm in self._alarms.values():
+            alarm.stop()
         self.ended.set()
         self.established.set()
         self.wake_everybody()

@@ -20,37 +20,53 @@ _MAX_WAITING = 1000  # tasks for which the lookups of others are in the way
 
 
 class Names:
-    """The names of one peer, or of all peers of a server; `run` is its task.
+    """The names of one peer, or of all peers of a server.
 
     A host name hides an address from everybody but the local network. Nothing waits for one: the
     peer's first check tells its address long before.
     """
 
+    __slots__ = ("_host", "_interfaces", "_lookups", "_mdns", "_nursery", "_rng", "_there")
+
     def __init__(
-        self, host: Host, rng: random.Random, interfaces: Sequence[str] | None = None
+        self,
+        host: Host,
+        rng: random.Random,
+        nursery: trio.Nursery,
+        interfaces: Sequence[str] | None = None,
     ) -> None:
-        """Names on these interfaces; None: on all that have multicast."""
+        """Names on these interfaces; None: on all that have multicast.
+
+        The nursery holds the multicast sockets, from when they are first wanted until it ends.
+        """
         self._host = host
         self._rng = rng
+        self._nursery = nursery
         self._interfaces = interfaces
         self._mdns: Mdns | None = None
-        self._wanted = trio.Event()
-        self._there = trio.Event()
-        self._lookups = trio.CapacityLimiter(_MAX_LOOKUPS)
-        self._local_lookups = trio.CapacityLimiter(_MAX_LOCAL_LOOKUPS)
+        self._there: trio.Event | None = None
+        self._lookups: tuple[trio.CapacityLimiter, trio.CapacityLimiter] | None = None
 
-    async def run(self) -> None:
-        """Hold the multicast sockets from when they are wanted until cancelled."""
-        await self._wanted.wait()
+    async def _run(self, there: trio.Event) -> None:
         async with open_mdns(self._interfaces, rng=self._rng) as self._mdns:
-            self._there.set()
+            there.set()
             await trio.sleep_forever()
 
     async def _open(self) -> Mdns:
-        self._wanted.set()
+        if self._there is None:
+            self._there = trio.Event()
+            self._nursery.start_soon(self._run, self._there, name="multicast DNS")
         await self._there.wait()
         assert self._mdns is not None
         return self._mdns
+
+    def _limiter(self, *, local: bool) -> trio.CapacityLimiter:
+        if self._lookups is None:  # most peers look up nothing
+            self._lookups = (
+                trio.CapacityLimiter(_MAX_LOOKUPS),
+                trio.CapacityLimiter(_MAX_LOCAL_LOOKUPS),
+            )
+        return self._lookups[local]
 
     async def publish(self, address: str) -> str:
         """A new name for one of our addresses.
@@ -68,7 +84,7 @@ class Names:
         """
         name = name.rstrip(".")
         local = name.lower().endswith(".local")
-        lookups = self._local_lookups if local else self._lookups
+        lookups = self._limiter(local=local)
         if lookups.statistics().tasks_waiting >= _MAX_WAITING:
             await trio.lowlevel.checkpoint()
             return []

@@ -284,19 +284,17 @@ async def serve(
     host = config.host if config.host is not None else THIS_HOST
     rng = config.rng if config.rng is not None else random.SystemRandom()
     shared = SharedSockets(bind_all(config, host, port))
-    names = Names(host, rng, config.interfaces)
     server: Server | None = None
     try:
         async with trio.open_nursery() as nursery:
             for number in range(len(shared.sockets)):
                 nursery.start_soon(shared.run, number, name=f"shared socket {number}")
-            nursery.start_soon(names.run, name="multicast DNS")
             server = Server(
                 handler,
                 config,
                 shared,
                 nursery,
-                names=names,
+                names=Names(host, rng, nursery, config.interfaces),
                 rng=rng,
                 max_peers=max_peers,
                 max_half_open=max_half_open,

@@ -61,13 +61,15 @@ class Transport:
         self._carriers: dict[int, DatagramSocket | StreamCarrier] = {}
         self._own: list[DatagramSocket | StreamCarrier] = []
         self._early: list[bytes] = []
-        self._ice_alarm = Alarm(lambda: self.agent.deadline, self._handle_ice_timer)
-        self._dtls_alarm = Alarm(self._dtls_deadline, self._handle_dtls_timer)
+        self._ice_alarm = Alarm(
+            "timer ICE", self._ice_deadline, self._handle_ice_timer, patient=True
+        )
+        self._dtls_alarm = Alarm("timer DTLS", self._dtls_deadline, self._handle_dtls_timer)
 
     def start(self, nursery: trio.Nursery) -> None:
-        """Start the tasks of the timers."""
-        nursery.start_soon(self._ice_alarm.run, name="timer ICE")
-        nursery.start_soon(self._dtls_alarm.run, name="timer DTLS")
+        """Let the timers run; their tasks are in this nursery."""
+        self._ice_alarm.start(nursery)
+        self._dtls_alarm.start(nursery)
 
     # ------------------------------------------------------------------------------ sockets
 
@@ -130,6 +132,9 @@ class Transport:
         if packets:
             self.dropped += self.link.put(packets)
 
+    def _ice_deadline(self) -> float | None:
+        return self.agent.deadline
+
     def _handle_ice_timer(self, now: float) -> None:
         self.agent.handle_timer(now)
         self.settle()
@@ -156,6 +161,7 @@ class Transport:
             if engine.state is DtlsState.NEW and (agent.is_writable or not engine.is_client):
                 engine.start(now)
             while (note := engine.poll_event()) is not None:
+                self._dtls_alarm.rest()
                 self._on_dtls_event(note)
             # The peer's ClientHello may have come before any check of ours was answered. The answer
             # waits for that, as it would be lost.
@@ -221,6 +227,8 @@ class Transport:
 
     async def aclose(self) -> None:
         """Close our sockets; what waits for a TURN server's TCP connection is sent first."""
+        self._ice_alarm.stop()
+        self._dtls_alarm.stop()
         for carrier in self._own:
             if isinstance(carrier, StreamCarrier):
                 await carrier.aclose()

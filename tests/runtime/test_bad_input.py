@@ -290,16 +290,16 @@ async def test_names_that_lead_nowhere_do_not_hold_up_others_for_long(
     world.right.resolve = slow  # type: ignore[method-assign]
     config = world.config(world.right)
     assert config.rng is not None
-    names = Names(world.right, config.rng)
     done: list[str] = []
 
-    async def look(name: str) -> None:
+    async def look(names: Names, name: str) -> None:
         await names.resolve(name)
         done.append(name)
 
     async with trio.open_nursery() as nursery:
+        names = Names(world.right, config.rng, nursery)
         for number in range(5000):
-            nursery.start_soon(look, f"bad{number}.example.org")
+            nursery.start_soon(look, names, f"bad{number}.example.org")
         await trio.sleep(10.5)
         assert len(done) == 5000
         assert list(await names.resolve("good.example.org")) == ["192.0.2.9"]

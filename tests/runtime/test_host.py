@@ -171,9 +171,9 @@ async def test_alarm_follows_its_deadline(autojump_clock: trio.testing.MockClock
         rung.append(now)
         deadline = None
 
-    alarm = Alarm(lambda: deadline, act)
+    alarm = Alarm("timer of a test", lambda: deadline, act)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(alarm.run)
+        alarm.start(nursery)
         await trio.sleep(5)
         assert rung == []
         for wanted in (20.0, 10.0, 7.0, 9.0):  # earlier, earlier, later again
