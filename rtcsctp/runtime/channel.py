@@ -133,6 +133,9 @@ class DataChannel(trio.abc.Channel[str | bytes]):
         There is room when the channel is open and less than ``PeerConfig.send_buffer`` bytes are
         queued on it. Cancelled, nothing was queued. Text arrives as text, bytes as bytes.
 
+        It always looks whether it was cancelled, but where there is room, it lets other tasks run
+        only now and then: at the latest after 64 messages, 64 KiB or a millisecond.
+
         Raises:
             MessageTooLargeError: larger than the peer said that it takes (RFC 8841 6).
             TypeError: neither text nor bytes.
@@ -144,8 +147,9 @@ class DataChannel(trio.abc.Channel[str | bytes]):
         while not self._has_room():
             waited = True
             await self.wait_room()
-        self._driver.send(self._channel, message)
-        if not waited:
+        driver = self._driver
+        driver.send(self._channel, message)
+        if driver.ends_stint(len(message), trio.current_time()) and not waited:
             await trio.lowlevel.cancel_shielded_checkpoint()
 
     def send_nowait(self, value: str | bytes | bytearray | memoryview) -> None:
@@ -222,6 +226,9 @@ class DataChannel(trio.abc.Channel[str | bytes]):
     async def receive(self) -> str | bytes:
         """The next message; waits for it. Cancelled, it has taken nothing.
 
+        It always looks whether it was cancelled, but where a message is there, it lets other tasks
+        run only now and then, as `send` does.
+
         Messages that arrived before the channel or the connection ended are given first.
 
         Raises:
@@ -251,7 +258,9 @@ class DataChannel(trio.abc.Channel[str | bytes]):
         waiters.receiving = True
         try:
             if messages := driver.receive(channel, limit):
-                await trio.lowlevel.cancel_shielded_checkpoint()
+                size = len(messages[0]) if len(messages) == 1 else sum(map(len, messages))
+                if driver.ends_stint(size, trio.current_time()):
+                    await trio.lowlevel.cancel_shielded_checkpoint()
             while not messages:
                 self._check_receivable()
                 await waiters.arrival.park()

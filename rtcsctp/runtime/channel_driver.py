@@ -143,8 +143,12 @@ class ChannelDriver(Driver):
 
     def send(self, channel: Channel, data: str | bytes) -> None:
         """Give a message to the core."""
+        core = self.core
+        queued = core.buffered_amount
         self.channels.send(channel, data, trio.current_time())
-        self.settle()
+        if core.has_events:
+            self.settle(ring=False)
+        self.send_soon(queued)
 
     def receive(self, channel: Channel, limit: int) -> list[str | bytes]:
         """At most `limit` messages of a channel; none if there are none."""

@@ -11,19 +11,31 @@
 doorbell rung, timers told. The core is touched only between two awaits, so there are no locks and
 no half states.
 
+Over a link that can do without waiting (`DirectLink`), two short cuts leave out a turn of Trio's
+loop each, and change nothing else:
+
+- packets that arrive are given to the core by the task that reads them, in the same turn; the
+  receiver attaches that, and waits for the end of the link;
+- a message that finds nobody at work, so that nothing could be gained by waiting for company, is
+  sent by whoever sends it (`send_soon`). As soon as something is on its way the sender does it,
+  once for all that was queued in this turn: no message waits for an acknowledgement (Nagle), and
+  those that come together share packets.
+
 What users wait for is awaited in their own tasks, on parking lots that events unpark. Who they are
 differs: `StreamDriver` serves the streams of a bare association, `ChannelDriver` data channels.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from functools import partial
 
 import trio
 
 from rtcsctp.runtime.alarm import Alarm
 from rtcsctp.runtime.errors import AssociationLost, LinkBroken, lost_by
-from rtcsctp.runtime.link import Link
+from rtcsctp.runtime.link import DirectLink, Link
 from rtcsctp.sctp.association import Association as Core
 from rtcsctp.sctp.events import Closed, CloseReason, Connected, Event
 from rtcsctp.sctp.state import State
@@ -31,7 +43,15 @@ from rtcsctp.sctp.timers import Timer
 
 __all__ = ["Driver"]
 
-_BATCH = 64  # packets that are handed to the link at once
+_BATCH = 64  # packets that are handed to the link at once, at most
+_BATCH_BYTES = 1 << 16
+"""Bytes that are handed to the link at once, unless it is one packet: a run that the kernel cuts
+into packets has no more, and it takes a millisecond at most before other tasks have their turn."""
+_STINT_BYTES = 1 << 16
+_STINT_COST = 1 << 10  # of a message, besides its bytes
+_STINT = 0.001
+"""What users do on one association without letting other tasks run: 64 KiB in messages, where each
+counts as 1 KiB more than it has, and this many seconds."""
 _MAX_GATHERING = 32  # turns of Trio's loop that the sender waits for a packet to fill
 _LAST_WORDS = 0.2
 """Seconds that a block which is being left in a hurry may still spend on sending what is ready (an
@@ -63,7 +83,12 @@ class Driver:
         self._started_at = trio.current_time()
         self._link_failed = False
         self._last_state = core.state
+        self._direct: DirectLink | None = link if isinstance(link, DirectLink) else None
         self._rung = False
+        self._sender_rests = False
+        self._left_over = False
+        self._stint = _STINT_BYTES
+        self._stint_ends = -math.inf
         self._last_call = False
         self._nursery: trio.Nursery | None = None
         self._sender_done = trio.Event()
@@ -81,15 +106,25 @@ class Driver:
         self.settle()
 
     async def _run_receiver(self) -> None:
-        core, link = self.core, self.link
-        while True:
-            try:
-                batch = await link.receive()
-            except (trio.ClosedResourceError, trio.BrokenResourceError) as error:
-                self._lose_link(error)
-                return
-            core.handle_datagrams(batch, trio.current_time())
-            self.settle()
+        link, direct = self.link, self._direct
+        if direct is not None:
+            direct.deliver_to(self._handle_packets)
+        try:
+            while True:
+                try:
+                    batch = await link.receive()
+                except (trio.ClosedResourceError, trio.BrokenResourceError) as error:
+                    self._lose_link(error)
+                    return
+                self._handle_packets(batch)
+        finally:
+            if direct is not None:
+                direct.deliver_to(None)
+
+    def _handle_packets(self, batch: Sequence[bytes]) -> None:
+        core, now = self.core, trio.current_time()
+        core.handle_datagrams(batch, now)
+        self.settle(ring=not core.is_quiet(now))
 
     async def _run_sender(self) -> None:
         # Shielded: when the block is cancelled, the ABORT still has to be sent. `last_words`
@@ -103,24 +138,67 @@ class Driver:
                         await self._gather()
                         doorbell.receive_nowait()
                     else:
+                        self._sender_rests = True
                         await doorbell.receive()
                         if core.receiver.policy.now:
                             # Something has arrived, and wakes our user in this turn; if he has an
                             # answer, the SACK goes with it.
                             await trio.lowlevel.checkpoint()
+                        self._sender_rests = False
                     self._rung = False
                     finished = self._last_call  # what is ready now is the last
+                    if core.is_quiet(trio.current_time()) and not (finished or self._left_over):
+                        continue  # he had one, and `send_soon` has sent both
                     full = True
                     while full:
-                        packets = core.poll_transmit(trio.current_time(), _BATCH)
+                        limit = self._batch_size()
+                        packets = core.poll_transmit(trio.current_time(), limit)
                         self.settle(ring=False)
-                        full = len(packets) == _BATCH  # fewer: there are no more
-                        if packets:
+                        full = len(packets) == limit  # fewer: there are no more
+                        if packets or self._left_over:
+                            self._left_over = False
                             await link.send(packets)
         except (trio.ClosedResourceError, trio.BrokenResourceError) as error:
             self._lose_link(error)
         finally:
             self._sender_done.set()
+
+    def _batch_size(self) -> int:
+        """Packets that are handed to the link at once."""
+        return min(_BATCH, max(1, _BATCH_BYTES // self.core.config.mtu))
+
+    def send_soon(self, queued_before: int) -> None:
+        """Something was queued: send it now if nothing is on its way, else have the sender do it.
+
+        Args:
+            queued_before: bytes that were queued already.
+        """
+        core, direct = self.core, self._direct
+        if direct is None or not self._sender_rests or core.unacknowledged or queued_before:
+            self.ring()
+            return
+        limit = self._batch_size()
+        packets = core.poll_transmit(trio.current_time(), limit)
+        self.settle(ring=False)
+        try:
+            self._left_over = not direct.send_now(packets)
+        except (trio.ClosedResourceError, trio.BrokenResourceError):
+            self.ring()  # the sender will see the same, and acts on it
+        if self._left_over or len(packets) == limit:
+            self.ring()
+
+    def ends_stint(self, size: int, now: float) -> bool:
+        """Note that a message of so many bytes went in or out; whether it is others' turn now.
+
+        An await that has something at hand always looks whether it was cancelled, but lets other
+        tasks run only when this says so: a turn of the loop costs more than a small message.
+        """
+        self._stint -= size + _STINT_COST
+        if self._stint > 0 and now < self._stint_ends:
+            return False
+        self._stint = _STINT_BYTES
+        self._stint_ends = now + _STINT
+        return True
 
     async def _gather(self) -> None:
         """Wait while messages that could share a packet come one by one, each from its own `send`.

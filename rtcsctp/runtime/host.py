@@ -22,6 +22,8 @@ import attrs
 import ifaddr
 import trio
 
+from rtcsctp.runtime.batches import BatchSocket, set_buffers
+
 __all__ = [
     "THIS_HOST",
     "Address",
@@ -38,10 +40,7 @@ Address = tuple[str, int]
 Datagram = tuple[bytes, Address]
 """A datagram that arrived, and where it came from."""
 
-_MAX_DATAGRAM = 65_535
-_DATAGRAMS_AT_ONCE = 64  # received before other tasks have their turn
 _ADDRESSES_KEPT = 0.5  # seconds
-_SOCKET_BUFFER = 4 << 20  # bytes we ask for; the kernel gives what its limits allow
 
 
 @attrs.frozen
@@ -80,6 +79,14 @@ class DatagramSocket(Protocol):
 
     async def send(self, datagrams: Sequence[bytes], destination: Address) -> None:
         """Send datagrams, in order; waits while the socket takes no more.
+
+        Raises:
+            trio.ClosedResourceError: it was closed.
+        """
+        ...
+
+    def try_send(self, datagrams: Sequence[bytes], destination: Address) -> int:
+        """Send what can be sent now, in order; gives how many were taken.
 
         Raises:
             trio.ClosedResourceError: it was closed.
@@ -130,7 +137,11 @@ class Host(Protocol):
 
 
 class UdpSocket:
-    """A UDP socket of the operating system."""
+    """A UDP socket of the operating system.
+
+    Attributes:
+        batches: the socket itself, how it sends and receives, and what it counts.
+    """
 
     def __init__(self, address: str, port: int) -> None:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
@@ -139,43 +150,41 @@ class UdpSocket:
             sock.setblocking(False)
             if family == socket.AF_INET6:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
-                sock.setsockopt(socket.SOL_SOCKET, option, _SOCKET_BUFFER)
+            set_buffers(sock)
             sock.bind((address, port))
         except OSError:
             sock.close()
             raise
+        self.batches = BatchSocket(sock)
         self._address: Address = sock.getsockname()[:2]
         self._writing = trio.Lock()
         self._closed = False
         self._is_ipv6 = family == socket.AF_INET6
-        self.lost = 0
-        """Datagrams that the kernel did not take."""
-        self.errors = 0
-        """Errors instead of datagrams: what ICMP reported."""
 
     @property
     def address(self) -> Address:
         """Where it is bound."""
         return self._address
 
+    @property
+    def lost(self) -> int:
+        """Datagrams that the kernel did not take."""
+        return self.batches.lost
+
+    @property
+    def errors(self) -> int:
+        """Errors instead of datagrams: what ICMP reported."""
+        return self.batches.errors
+
     async def receive(self) -> list[Datagram]:
         """See `DatagramSocket.receive`."""
-        recvfrom = self._socket.recvfrom
         batch: list[tuple[bytes, Any]] = []
         while not batch:
             if self._closed:
                 raise trio.ClosedResourceError("this UDP socket was closed")
             await trio.lowlevel.wait_readable(self._socket)
-            for _ in range(_DATAGRAMS_AT_ONCE):
-                try:
-                    batch.append(recvfrom(_MAX_DATAGRAM))
-                except (BlockingIOError, InterruptedError):
-                    break
-                except OSError:
-                    if self._closed:
-                        break  # it became readable and was closed in one turn of the loop
-                    self.errors += 1
+            if not self._closed:  # else it became readable and was closed in one turn of the loop
+                batch = self.batches.receive()
         if self._is_ipv6:
             return [(datagram, (source[0], source[1])) for datagram, source in batch]
         return batch
@@ -183,32 +192,27 @@ class UdpSocket:
     async def send(self, datagrams: Sequence[bytes], destination: Address) -> None:
         """See `DatagramSocket.send`."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        sendto = self._socket.sendto
         waited = False
-        for datagram in datagrams:
-            while True:
-                try:
-                    sendto(datagram, destination)
-                except (BlockingIOError, InterruptedError):
-                    waited = True
-                    async with self._writing:  # Trio lets one task wait for a socket
-                        await trio.lowlevel.wait_writable(self._socket)
-                    continue
-                except OSError:
-                    if self._closed:
-                        raise trio.ClosedResourceError("this UDP socket was closed") from None
-                    self.lost += 1
-                break
+        sent = self.try_send(datagrams, destination)
+        while sent < len(datagrams):
+            waited = True
+            async with self._writing:  # Trio lets one task wait for a socket
+                await trio.lowlevel.wait_writable(self._socket)
+            sent += self.try_send(datagrams[sent:], destination)
         if not waited:
             await trio.lowlevel.cancel_shielded_checkpoint()
 
+    def try_send(self, datagrams: Sequence[bytes], destination: Address) -> int:
+        """See `DatagramSocket.try_send`."""
+        if self._closed:
+            raise trio.ClosedResourceError("this UDP socket was closed")
+        return self.batches.send(datagrams, 0, destination)
+
     def send_nowait(self, datagrams: Sequence[bytes], destination: Address) -> None:
         """See `DatagramSocket.send_nowait`."""
-        for datagram in datagrams:
-            try:
-                self._socket.sendto(datagram, destination)
-            except OSError:
-                self.lost += 1
+        if not self._closed:
+            sent = self.batches.send(datagrams, 0, destination)
+            self.batches.lost += len(datagrams) - sent
 
     def close(self) -> None:
         """See `DatagramSocket.close`."""

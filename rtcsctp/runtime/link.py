@@ -8,12 +8,12 @@ them, and should not reorder them. Anything with these methods is a link: UDP en
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from typing import Final, Protocol
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol, runtime_checkable
 
 import trio
 
-__all__ = ["CapturingLink", "Link", "PacketRecorder", "Recorder"]
+__all__ = ["CapturingLink", "DirectLink", "Link", "PacketRecorder", "Recorder"]
 
 
 class Link(Protocol):
@@ -44,6 +44,33 @@ class Link(Protocol):
 
     async def aclose(self) -> None:
         """Close it; a pending `receive` raises `trio.ClosedResourceError`."""
+        ...
+
+
+@runtime_checkable
+class DirectLink(Link, Protocol):
+    """A link that can do without waiting; who uses it saves turns of Trio's loop, and a task each.
+
+    A packet that arrives and its answer take one turn less in each direction than by `receive` and
+    `send`. A link need not be able to do this, and whoever uses it can do without.
+    """
+
+    def send_now(self, packets: Sequence[bytes]) -> bool:
+        """Send packets at once, as far as the lower layer takes them; whether it took them all.
+
+        Those that it did not take are kept, and go before all others with the next `send`, which
+        may be one of no packets. Not to be called before that, nor while `send` is under way.
+
+        Raises:
+            trio.ClosedResourceError: the link was closed.
+        """
+        ...
+
+    def deliver_to(self, take: Callable[[Sequence[bytes]], None] | None) -> None:
+        """Call `take` with packets that arrive from now on, from the task that reads them.
+
+        `receive` gives what arrived earlier, and after that still tells of the end. None ends it.
+        """
         ...
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import trio
 
@@ -10,9 +10,13 @@ __all__ = ["PacketQueue"]
 
 
 class PacketQueue:
-    """A bounded queue with one reader, who takes all that is there at once."""
+    """A bounded queue with one reader, who takes all that is there at once.
 
-    __slots__ = ("_arrival", "_limit", "_packets", "_why_closed", "is_closed")
+    The reader may also have packets handed over as they come, by `deliver_to`: that saves a turn of
+    the loop. Then whoever queues them says by `flush` when all of a batch are there.
+    """
+
+    __slots__ = ("_arrival", "_limit", "_packets", "_take", "_why_closed", "is_closed")
 
     def __init__(self, limit: int, why_closed: str) -> None:
         """A queue.
@@ -25,7 +29,27 @@ class PacketQueue:
         self._why_closed = why_closed
         self._packets: list[bytes] = []
         self._arrival = trio.lowlevel.ParkingLot()
+        self._take: Callable[[Sequence[bytes]], None] | None = None
         self.is_closed = False
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether packets are handed over as they come."""
+        return self._take is not None
+
+    def deliver_to(self, take: Callable[[Sequence[bytes]], None] | None) -> None:
+        """Call this with what comes from now on, instead of waking who waits; None ends it.
+
+        What is queued already goes to whoever is first, the waiting reader or the next `flush`.
+        """
+        self._take = take
+
+    def flush(self) -> None:
+        """Hand over what is queued, if somebody wants that."""
+        take = self._take
+        if take is not None and self._packets and not self.is_closed:
+            packets, self._packets = self._packets, []
+            take(packets)
 
     @property
     def is_empty(self) -> bool:
@@ -35,7 +59,7 @@ class PacketQueue:
     def put(self, packets: Sequence[bytes]) -> int:
         """Queue packets; gives how many found no room."""
         queue = self._packets
-        if not queue:
+        if not queue and self._take is None:
             self._arrival.unpark_all()
         room = self._limit - len(queue)
         if room >= len(packets):

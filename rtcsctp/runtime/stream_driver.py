@@ -283,7 +283,9 @@ class StreamDriver(Driver):
         """Give a message to the core."""
         if not self._may_send() or self._shutdown_wanted:
             self.check_usable()
-        self.core.send(
+        core = self.core
+        queued = core.buffered_amount
+        core.send(
             stream_id,
             data,
             ppid=ppid,
@@ -293,7 +295,9 @@ class StreamDriver(Driver):
             priority=priority,
             now=trio.current_time(),
         )
-        self.settle()
+        if core.has_events:
+            self.settle(ring=False)
+        self.send_soon(queued)
 
     # ---------------------------------------------------------------------------- receiving
 

@@ -2,7 +2,8 @@
 
 A datagram's way in: the socket's task hands a batch to the ICE agent, which eats STUN and TURN and
 gives back what came from addresses that ICE has validated; that goes to the DTLS engine, and what
-the engine gives back waits in `DtlsLink` for the association. The way out is the same backwards.
+the engine gives back goes by `DtlsLink` to the association, at once or when its receiver has its
+turn. The way out is the same backwards.
 
 `Transport.settle` is the one synchronous funnel after anything has touched the agent or the engine:
 events to the owner, packets to the sockets, deadlines to the alarms. What ICE and DTLS send for
@@ -61,6 +62,8 @@ class Transport:
         self._carriers: dict[int, DatagramSocket | StreamCarrier] = {}
         self._own: list[DatagramSocket | StreamCarrier] = []
         self._early: list[bytes] = []
+        self._unsent: Transmit | None = None
+        """What a socket that was full has left over of `send_now`."""
         self._ice_alarm = Alarm(
             "timer ICE", self._ice_deadline, self._handle_ice_timer, patient=True
         )
@@ -179,17 +182,45 @@ class Transport:
 
     async def send(self, packets: Sequence[bytes]) -> None:
         """Encrypt packets of the association, and send them; waits while the socket is full."""
-        engine = self.engine
-        transmits = self.agent.send(engine.send(packets)) if engine is not None else ()
-        if self.agent.overhead:  # a relay may need a channel or a permission now
-            self._transmit(self.agent.poll_transmit(trio.current_time()))
-            self._ice_alarm.check()
+        if self._unsent is not None:
+            unsent, self._unsent = self._unsent, None
+            await self._send(unsent)
+        transmits = self._wrap(packets)
         if not transmits:  # nothing can be sent now: to SCTP, they are lost
             await trio.lowlevel.checkpoint()
         for transmit in transmits:
+            await self._send(transmit)
+
+    async def _send(self, transmit: Transmit) -> None:
+        carrier = self._carriers.get(transmit.socket)
+        if carrier is not None:
+            await carrier.send(transmit.datagrams, transmit.address)
+
+    def send_now(self, packets: Sequence[bytes]) -> bool:
+        """Encrypt packets of the association, and send them at once; False if some are left.
+
+        Those go with the next `send`, before all others.
+        """
+        for transmit in self._wrap(packets):  # there is one at most
             carrier = self._carriers.get(transmit.socket)
             if carrier is not None:
-                await carrier.send(transmit.datagrams, transmit.address)
+                datagrams = transmit.datagrams
+                taken = carrier.try_send(datagrams, transmit.address)
+                if taken < len(datagrams):
+                    rest = datagrams[taken:]
+                    self._unsent = Transmit(transmit.socket, transmit.address, rest)
+        return self._unsent is None
+
+    def _wrap(self, packets: Sequence[bytes]) -> Sequence[Transmit]:
+        """Packets of the association as they go to a socket; one run at most."""
+        engine, agent = self.engine, self.agent
+        if engine is None or not packets:
+            return ()
+        transmits = agent.send(engine.send(packets))
+        if agent.overhead:  # a relay may need a channel or a permission now
+            self._transmit(agent.poll_transmit(trio.current_time()))
+            self._ice_alarm.check()
+        return transmits
 
     # --------------------------------------------------------------------------------- DTLS
 
@@ -256,8 +287,19 @@ class DtlsLink:
         return self._queue.is_empty
 
     def put(self, packets: Sequence[bytes]) -> int:
-        """Queue packets that arrived; gives how many found no room."""
-        return self._queue.put(packets)
+        """Take packets that arrived; gives how many found no room."""
+        dropped = self._queue.put(packets)
+        self._queue.flush()
+        return dropped
+
+    def deliver_to(self, take: Callable[[Sequence[bytes]], None] | None) -> None:
+        """See `DirectLink.deliver_to`."""
+        self._queue.deliver_to(take)
+
+    def send_now(self, packets: Sequence[bytes]) -> bool:
+        """See `DirectLink.send_now`."""
+        self._queue.check_open()
+        return self._transport.send_now(packets)
 
     async def send(self, packets: Sequence[bytes]) -> None:
         """Send packets; those that cannot be sent now are lost.
@@ -300,6 +342,13 @@ class StreamCarrier:
         self._broken = False
         self.lost = 0
         """Datagrams for which there was no room."""
+
+    def try_send(self, datagrams: Sequence[bytes], destination: Address) -> int:
+        """Queue datagrams if there is room; gives how many: all, or none."""
+        if self._queued >= _MAX_STREAM_QUEUE and not self._broken:
+            return 0
+        self.send_nowait(datagrams, destination)
+        return len(datagrams)
 
     def send_nowait(self, datagrams: Sequence[bytes], destination: Address) -> None:
         """Queue datagrams, as far as there is room."""

@@ -17,7 +17,8 @@ ignored: anybody can forge them, and SCTP finds out for itself whether a peer is
 queue is full, packets are dropped and counted: it is a network.
 
 The socket is drained in one go each time it becomes readable, and each association gets what came
-for it as one batch; its packets leave in batches, without a checkpoint in between.
+for it as one batch, in that turn of the loop; its packets leave in batches, without a checkpoint in
+between.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ import trio
 from rtcsctp.errors import ConfigError, DecodeError
 from rtcsctp.runtime.association import Association, run_association
 from rtcsctp.runtime.background import background_tasks
+from rtcsctp.runtime.batches import BatchSocket, set_buffers
 from rtcsctp.runtime.errors import AssociationLost
 from rtcsctp.runtime.link import PacketRecorder, Recorder
 from rtcsctp.runtime.packet_queue import PacketQueue
@@ -62,10 +64,8 @@ ENCAPSULATION_PORT = 9899
 """The UDP port that IANA has registered for SCTP in UDP."""
 
 _MAX_PACKET = 65_507  # 65,535 less the headers of UDP and IPv4
-_DATAGRAMS_AT_ONCE = 64  # received before other tasks have their turn
 _MAX_QUEUED = 1024  # packets that wait for one association's receiver
 _BACKLOG = 128  # associations whose handler has not been started
-_SOCKET_BUFFER = 4 << 20  # bytes we ask for; the kernel gives what its limits allow
 _EPHEMERAL = range(49_152, 65_536)
 
 Handler = Callable[[Association], Awaitable[object]]
@@ -113,10 +113,24 @@ class UdpLink(trio.abc.AsyncResource):
         """Our verification tag, by which the endpoint finds this link."""
         self._endpoint = endpoint
         self._queue = PacketQueue(_MAX_QUEUED, "this UDP endpoint was closed")
+        self._unsent: Sequence[bytes] = ()
 
     def put(self, packet: bytes) -> bool:
         """Queue a packet that arrived; False if there is no room."""
         return not self._queue.put((packet,))
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether somebody wants what arrives as it arrives."""
+        return self._queue.is_direct
+
+    def deliver_to(self, take: Callable[[Sequence[bytes]], None] | None) -> None:
+        """See `DirectLink.deliver_to`."""
+        self._queue.deliver_to(take)
+
+    def flush(self) -> None:
+        """All packets of a batch are here: hand them over."""
+        self._queue.flush()
 
     async def send(self, packets: Sequence[bytes]) -> None:
         """Send packets; waits while the socket takes no more.
@@ -126,10 +140,22 @@ class UdpLink(trio.abc.AsyncResource):
         """
         if self._queue.is_closed:
             await trio.lowlevel.checkpoint()
+        self._check_registered()
+        if self._unsent:
+            packets, self._unsent = [*self._unsent, *packets], ()
+        await self._endpoint.send(packets, self.remote_address)
+
+    def send_now(self, packets: Sequence[bytes]) -> bool:
+        """See `DirectLink.send_now`."""
+        self._check_registered()
+        taken = self._endpoint.try_send(packets, self.remote_address)
+        self._unsent = packets[taken:]
+        return not self._unsent
+
+    def _check_registered(self) -> None:
         self._queue.check_open()
         if self.core.local_tag != self.tag:  # the first INIT, or the peer has restarted
             self._endpoint.register(self)
-        await self._endpoint.send(packets, self.remote_address)
 
     async def receive(self) -> Sequence[bytes]:
         """All packets that are there; waits for the first one.
@@ -171,6 +197,9 @@ class UdpEndpoint:
         """Use `open_udp`."""
         self.counters = UdpCounters()
         self._socket = sock
+        self._batches = BatchSocket(sock)
+        self._touched: dict[UdpLink, None] = {}
+        """Links that hold packets of the batch that is being shared out."""
         self._rng = rng
         self._address: Address = sock.getsockname()
         self._links: set[UdpLink] = set()
@@ -184,6 +213,11 @@ class UdpEndpoint:
     def address(self) -> tuple[str, int]:
         """Host and UDP port that the socket is bound to."""
         return (self._address[0], self._address[1])
+
+    @property
+    def receive_buffer(self) -> int:
+        """What the kernel gives to datagrams that wait for us, in bytes."""
+        return self._batches.receive_buffer
 
     def __repr__(self) -> str:
         host, port = self.address
@@ -378,6 +412,8 @@ class UdpEndpoint:
             if link.core.closed is None:
                 if not link.put(packet):
                     self.counters.queue_full += 1
+                elif link.is_direct:
+                    self._touched[link] = None
                 return
             self.forget(link)  # it has ended, though its user has not left it yet
         server = self._servers.get(destination)
@@ -422,57 +458,49 @@ class UdpEndpoint:
 
     async def run(self) -> None:
         """Receive, until cancelled or closed."""
-        sock, counters = self._socket, self.counters
+        batches, counters = self._batches, self.counters
         while not self._closed:
             try:
-                await trio.lowlevel.wait_readable(sock)
+                await trio.lowlevel.wait_readable(self._socket)
             except trio.ClosedResourceError:
                 return
-            for _ in range(_DATAGRAMS_AT_ONCE):
-                try:
-                    packet, address = sock.recvfrom(_MAX_PACKET)
-                except (BlockingIOError, InterruptedError):
-                    break
-                except OSError:
-                    counters.receive_errors += 1
-                    continue
-                counters.datagrams_received += 1
+            batch = batches.receive()
+            counters.datagrams_received += len(batch)
+            counters.receive_errors = batches.errors
+            for packet, address in batch:
                 self._dispatch_untrusted(packet, address)
+            touched, self._touched = self._touched, {}
+            for link in touched:
+                link.flush()
 
     async def send(self, packets: Sequence[bytes], address: Address) -> None:
         """Send packets to one address; waits while the socket takes no more."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        sendto, counters = self._socket.sendto, self.counters
-        for packet in packets:
-            while True:
-                try:
-                    sendto(packet, address)
-                except (BlockingIOError, InterruptedError):
-                    await self._wait_writable()
-                    continue
-                except OSError:
-                    if self._closed:
-                        raise trio.ClosedResourceError("this UDP endpoint was closed") from None
-                    counters.send_errors += 1
-                else:
-                    counters.datagrams_sent += 1
-                break
+        sent = self.try_send(packets, address)
+        while sent < len(packets):
+            async with self._writing:  # Trio lets one task wait for a socket
+                await trio.lowlevel.wait_writable(self._socket)
+            sent += self.try_send(packets[sent:], address)
         await trio.lowlevel.cancel_shielded_checkpoint()
 
-    async def _wait_writable(self) -> None:
-        async with self._writing:  # Trio lets one task wait for a socket
-            await trio.lowlevel.wait_writable(self._socket)
+    def try_send(self, packets: Sequence[bytes], address: Address) -> int:
+        """Send what can be sent now, in order; gives how many packets were taken."""
+        if self._closed:
+            raise trio.ClosedResourceError("this UDP endpoint was closed")
+        batches, counters = self._batches, self.counters
+        lost = batches.lost
+        taken = batches.send(packets, 0, address)
+        lost = batches.lost - lost
+        counters.send_errors += lost
+        counters.datagrams_sent += taken - lost
+        return taken
 
     def _send_now(self, packet: bytes, address: Address) -> None:
         """Send a packet, or drop it."""
-        try:
-            self._socket.sendto(packet, address)
-        except (BlockingIOError, InterruptedError):
-            self.counters.queue_full += 1
-        except OSError:
+        if self._closed:
             self.counters.send_errors += 1
-        else:
-            self.counters.datagrams_sent += 1
+        elif not self.try_send((packet,), address):
+            self.counters.queue_full += 1
 
     def close(self) -> None:
         """Abort what associations there are, end all serving, and close the socket."""
@@ -547,9 +575,7 @@ def _bind(address: Address, host: str, port: int) -> socket.socket:
         sock.setblocking(False)
         if sock.family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
-            with contextlib.suppress(OSError):
-                sock.setsockopt(socket.SOL_SOCKET, option, _SOCKET_BUFFER)
+        set_buffers(sock)
         try:
             sock.bind(address)
         except OSError as error:

@@ -212,6 +212,28 @@ class Association:
         """Whether everything given to `send` has been acknowledged or given up."""
         return self.sender.is_drained
 
+    @property
+    def has_events(self) -> bool:
+        """Whether `poll_event` would give something."""
+        return bool(self._events)
+
+    def is_quiet(self, now: float) -> bool:
+        """Whether there is certainly nothing to send: `poll_transmit` need not be called now.
+
+        False means nothing. A SACK that may wait for company is nothing to send.
+        """
+        sender = self.sender
+        return (
+            self.state is State.ESTABLISHED
+            and not self.receiver.policy.now
+            and not sender.queue.buffered
+            and not sender.outstanding.lost_payload
+            and self.outbox.is_empty
+            and not self.reconfiguration.waiting
+            and not sender.abandoned_messages
+            and sender.forward_tsn_at(now) is None
+        )
+
     def stream_buffered_amount(self, stream_id: int) -> int:
         """Bytes given to `send` for one stream that have not been sent yet."""
         stream = self.sender.queue.find(stream_id)

@@ -26,6 +26,11 @@ class Outbox:
         self.control: deque[bytes] = deque()
         """Control chunks to be bundled."""
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits."""
+        return not self.control and not self._ready
+
     def queue(self, chunk: bytes) -> None:
         """A control chunk for the next packet."""
         if len(self.control) < _MAX_CONTROL:

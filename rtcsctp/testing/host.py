@@ -186,6 +186,13 @@ class SimulatedSocket:
             raise trio.ClosedResourceError("this simulated socket was closed")
         self.send_nowait(datagrams, destination)
 
+    def try_send(self, datagrams: Sequence[bytes], destination: Address) -> int:
+        """Put datagrams into the network, all at this instant: it is never full."""
+        if self._closed:
+            raise trio.ClosedResourceError("this simulated socket was closed")
+        self.send_nowait(datagrams, destination)
+        return len(datagrams)
+
     def send_nowait(self, datagrams: Sequence[bytes], destination: Address) -> None:
         """Put datagrams into the network, all at this instant."""
         if not self._closed:
