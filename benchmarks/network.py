@@ -108,6 +108,8 @@ class Job:
     """One for each flow."""
     seed: int
     interleaving: bool = True
+    seconds: float | None = None
+    """How long to measure goodput; None: as the link needs it."""
 
     @property
     def cost(self) -> float:
@@ -172,7 +174,7 @@ def measure_cell(job: Job) -> dict[str, float]:
     start_bulk(flows, 0)
     flows.run_for(max(1.0, 15 * link.seconds))
     before = arrived(flows, 0)
-    window = max(1.0 if link.rate > 100 else 3.0, 20 * link.seconds)
+    window = job.seconds or max(1.0 if link.rate > 100 else 3.0, 20 * link.seconds)
     delays = []
     for _ in range(SAMPLES):
         flows.run_for(window / SAMPLES)
@@ -519,7 +521,7 @@ def make_jobs(options: argparse.Namespace) -> list[Job]:
     jobs: list[Job] = []
 
     def add(kind: str, link: Link, *names: str) -> None:
-        jobs.append(Job(kind, link, names, seed, interleaving))
+        jobs.append(Job(kind, link, names, seed, interleaving, options.seconds))
 
     if "cells" in options.parts:
         matrix = itertools.product(options.rates, options.rtts, options.queues, options.losses)
@@ -574,6 +576,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--queues", type=numbers, help="bandwidth-delay products, with commas")
     add("--parts", type=words, default=("cells", "shares", "latency"), help="default: all three")
     add("--data", action="store_true", help="DATA instead of I-DATA, as most browsers speak it")
+    add("--seconds", type=float, help="how long to measure goodput in each cell")
     add("--seed", type=int, default=1)
     add("--jobs", type=int, default=os.cpu_count() or 1, help="processes at once")
     add("--json", type=Path, metavar="FILE", help="write all figures there")

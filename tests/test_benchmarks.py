@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 PROGRAM = Path(__file__).parent.parent / "benchmarks" / "network.py"
-SMALLEST = ["--rates", "10", "--rtts", "20", "--losses", "5", "--queues", "0.5", "--parts", "cells"]
+SMALLEST = ["--rates", "10", "--rtts", "20", "--losses", "2", "--queues", "0.5", "--parts", "cells"]
 
 
 def figures(folder: Path, name: str) -> tuple[list[dict[str, Any]], str]:
     file = folder / name
-    command = [sys.executable, str(PROGRAM), *SMALLEST]
+    command = [sys.executable, str(PROGRAM), *SMALLEST, "--seconds", "0.5", "--jobs", "1"]
     command += ["--controllers", "rfc9260", "--json", str(file)]
     result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert result.returncode == 0, result.stderr
@@ -28,5 +28,5 @@ def test_smallest_cell_is_the_same_in_every_process(tmp_path: Path) -> None:
     (cell,) = first
     assert cell["controllers"] == ["rfc9260"]
     assert 0.1 < cell["goodput"] < 0.974  # the rest of the link carries headers
-    assert 0.03 < cell["again"] < 0.3  # of 5 % loss
+    assert 0.01 < cell["again"] < 0.2  # of 2 % loss
     assert "10 Mbit/s" in table

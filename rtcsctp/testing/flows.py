@@ -47,7 +47,7 @@ class FlowEnd:
     def settle(self, now: float) -> None:
         """Let the user do what it wants, drop the events, and send the packets."""
         association, user = self.association, self.user
-        put, poll_event = self._outgoing.put, association.poll_event
+        put_all, poll_event = self._outgoing.put_all, association.poll_event
         if user is not None:
             user(association, now)
         polls = 0
@@ -57,8 +57,7 @@ class FlowEnd:
             packets = association.poll_transmit(now)
             if not packets:
                 break
-            for packet in packets:
-                put(packet, now)
+            put_all(packets, now)
             if user is not None:
                 user(association, now)
             polls += 1
