@@ -6,6 +6,7 @@ The map of the package::
     network.py      the seeded network itself, in virtual time                           (pure)
     stepping.py     any two sans-IO cores over a network, stepped in virtual time        (pure)
     pair.py         … two SCTP associations                                              (pure)
+    flows.py        several SCTP associations that share a network, in virtual time      (pure)
     dtls.py         a stand-in for DTLS, in virtual time and without cryptography        (pure)
     link.py         links for the runtime: simulated, in memory                          (Trio)
     host.py         computers on a simulated network, for whole peers                    (Trio)
@@ -27,6 +28,7 @@ from __future__ import annotations
 from rtcsctp.runtime.link import CapturingLink
 from rtcsctp.testing.conditions import BurstLoss, Conditions
 from rtcsctp.testing.dtls import StandInEngine, StandInIdentity
+from rtcsctp.testing.flows import Flow, FlowEnd, Flows
 from rtcsctp.testing.host import SimulatedHost, SimulatedSocket, simulated_hosts
 from rtcsctp.testing.link import (
     MemoryLink,
@@ -58,6 +60,9 @@ __all__ = [
     "Counters",
     "Direction",
     "Fate",
+    "Flow",
+    "FlowEnd",
+    "Flows",
     "LivelockError",
     "MemoryLink",
     "Network",

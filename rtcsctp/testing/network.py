@@ -28,7 +28,7 @@ import attrs
 from rtcsctp.testing.conditions import Conditions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 _PERFECT: Final = Conditions()
 _MAX_FLIPPED_BITS: Final = 8
@@ -168,14 +168,14 @@ class Direction:
         self._delay = conditions.delay
         self._rate = conditions.rate
         self._mtu = conditions.mtu
-        self._impaired = bool(
+        self._only_loses = not (
             conditions.jitter
-            or conditions.loss
             or conditions.burst_loss
             or conditions.duplicate
             or conditions.reorder
             or conditions.corrupt
         )
+        self._impaired = bool(conditions.loss) or not self._only_loses
         if conditions.burst_loss is None:
             self._in_burst = False
 
@@ -219,6 +219,47 @@ class Direction:
         else:
             counters.dropped_queue += 1
             self._record(now, packet, Fate.QUEUE_FULL)
+
+    def put_all(self, packets: Sequence[bytes], now: float) -> None:
+        """Send packets at the time `now`, in order: the same as `put` for each, and faster."""
+        rate = self._rate
+        if rate is None or self._paused or self._trace is not None or not self._only_loses:
+            for packet in packets:
+                self.put(packet, now)
+            return
+        # What put(), _serve() and _travel() do for a bottleneck and a line that at most loses.
+        conditions, counters, mtu, delay = self._conditions, self.counters, self._mtu, self._delay
+        limit, overhead, loss = conditions.queue, conditions.overhead, conditions.loss
+        draw, serving, in_order = self._random_loss, self._serving, self._in_order
+        backlog = before = self.backlog(now)
+        departure, arrival, number = self._busy_until, self._last_arrival, self._number
+        was_empty = not in_order
+        sent_bytes = 0
+        for packet in packets:
+            size = len(packet)
+            sent_bytes += size
+            if mtu is not None and size > mtu:
+                counters.dropped_mtu += 1
+                continue
+            size += overhead
+            if limit is not None and backlog and backlog + size > limit:
+                counters.dropped_queue += 1
+                continue
+            departure = max(now, departure) + size / rate
+            serving.append((departure, size))
+            backlog += size
+            if loss and draw() < loss:
+                counters.lost += 1
+                continue
+            arrival = max(arrival, departure + delay)
+            number += 1
+            in_order.append((arrival, number, packet))
+        counters.sent += len(packets)
+        counters.sent_bytes += sent_bytes
+        self._serving_bytes += backlog - before
+        self._busy_until, self._last_arrival, self._number = departure, arrival, number
+        if was_empty and in_order and self.on_earlier is not None:
+            self.on_earlier()
 
     def next_delivery(self) -> float | None:
         """When the next packet arrives, or None if none is on its way."""

@@ -87,10 +87,10 @@ class _End(Generic[TimerT, EventT]):
                 raise LivelockError(message)
         polls = 0
         while packets := core.poll_transmit(now):
-            for packet in packets:
-                if self._capture is not None:
+            if self._capture is not None:
+                for packet in packets:
                     self._capture.record(packet, now, outbound=True, interface=self._interface)
-                self.outgoing.put(packet, now)
+            self.outgoing.put_all(packets, now)
             polls += 1
             if polls > limit:
                 message = f"{self.name} gave packets {limit} times at once, at {now:.6f} s"

@@ -78,6 +78,43 @@ def timed(schedule: Sequence[tuple[float, int]]) -> list[tuple[float, bytes]]:
 # Order and determinism
 
 
+bottlenecks = st.builds(
+    Conditions,
+    delay=seconds,
+    rate=st.sampled_from([1000.0, 1e5, 1.25e8]),
+    queue=st.sampled_from([None, 0, 300, 1500]),
+    overhead=st.sampled_from([0, 28]),
+    mtu=st.sampled_from([None, 100]),
+    loss=st.sampled_from([0.0, 0.2]),
+)
+
+
+@given(conditions=st.one_of(bottlenecks, impairments), schedule=schedules, paused=st.booleans())
+def test_packets_put_together_fare_as_if_put_one_by_one(
+    conditions: Conditions, schedule: list[tuple[float, int]], paused: bool
+) -> None:
+    one_by_one, together = Direction(conditions, seed=2), Direction(conditions, seed=2)
+    calls: list[list[float | None]] = [[], []]
+    one_by_one.on_earlier = lambda: calls[0].append(one_by_one.next_delivery())
+    together.on_earlier = lambda: calls[1].append(together.next_delivery())
+    groups: dict[float, list[bytes]] = {}
+    for now, packet in timed(schedule):
+        groups.setdefault(now, []).append(packet)
+    for number, (now, packets) in enumerate(groups.items()):
+        if paused and number == 2:
+            one_by_one.pause()
+            together.pause()
+        send_all(one_by_one, [(now, packet) for packet in packets])
+        together.put_all(packets, now)
+        assert together.backlog(now) == one_by_one.backlog(now)
+        assert together.counters == one_by_one.counters
+        assert together.take(now) == one_by_one.take(now)
+    one_by_one.resume(1e6)
+    together.resume(1e6)
+    assert deliver_all(together) == deliver_all(one_by_one)
+    assert calls[0] == calls[1]
+
+
 @given(conditions=impairments, schedule=schedules, seed=st.integers())
 def test_the_same_seed_gives_the_same_trace(
     conditions: Conditions, schedule: list[tuple[float, int]], seed: int
