@@ -53,6 +53,8 @@ _TIMER_HANDLERS: dict[Timer, Callable[[Association, float], None]] = {
     Timer.T1_COOKIE: setup.handle_t1_cookie,
     Timer.T2_SHUTDOWN: teardown.handle_t2,
     Timer.T3_RTX: data.handle_t3,
+    Timer.RACK_TLP: data.handle_loss_timer,
+    Timer.PACING: data.handle_pacing,
     Timer.T5_SHUTDOWN_GUARD: teardown.handle_t5,
     Timer.SACK_DELAY: data.handle_sack_delay,
     Timer.FORWARD_TSN: data.handle_forward_tsn_timer,
@@ -151,7 +153,7 @@ class Association:
         self.setup = setup.Setup()
         self.path = path.PathMonitor()
         self.inbox = Inbox()
-        self.sender = Sender(config)
+        self.sender = Sender(config, rng)
         self.receiver = self._make_receiver(1, 0, interleaved=False)
         self.reconfiguration = reset.Reconfiguration(0, 0)
         self.outbox = Outbox(self.counters)

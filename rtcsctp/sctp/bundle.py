@@ -14,7 +14,6 @@ from rtcsctp.sctp.state import State
 from rtcsctp.sctp.timers import Timer
 from rtcsctp.sctp.wire import chunks
 from rtcsctp.sctp.wire.chunks import SACK_HEADER_SIZE, ChunkType
-from rtcsctp.sctp.wire.packet import COMMON_HEADER_SIZE
 from rtcsctp.sctp.wire.serial import MASK32
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ def make_packets(a: Association, now: float, limit: int) -> list[bytes]:
                 sent_data = True
                 continue
         body = _control(a, now)
-        room = a.config.mtu - COMMON_HEADER_SIZE - sum(map(len, body))
+        room = a.sender.pmdcs - sum(map(len, body))
         with_cookie = (
             a.state is State.COOKIE_ECHOED and bool(body) and body[0][0] == ChunkType.COOKIE_ECHO
         )
@@ -69,18 +68,20 @@ def make_packets(a: Association, now: float, limit: int) -> list[bytes]:
                 continue
             break
         packets.append(a.seal(body[0] if len(body) == 1 else b"".join(body)))
+    a.sender.end_burst(now)
     if a.sender.abandoned_messages:
         gave_up = True
         teardown.progress(a, now)
     if sent_data or gave_up or a.sender.waits_for_window:
         data.after_transmission(a, now)
         data.update_forward_tsn_timer(a, now)
+    data.watch_pacing(a)
     return packets
 
 
 def _control(a: Association, now: float) -> list[bytes]:
     """Control chunks that fit one packet; the rest stays queued."""
-    room = a.config.mtu - COMMON_HEADER_SIZE
+    room = a.sender.pmdcs
     body: list[bytes] = []
     queue = a.outbox.control
     while queue and (len(queue[0]) <= room or not body):

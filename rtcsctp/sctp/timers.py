@@ -21,6 +21,8 @@ class Timer(Enum):
     T1_COOKIE = "T1-cookie"
     T2_SHUTDOWN = "T2-shutdown"
     T3_RTX = "T3-rtx"
+    RACK_TLP = "RACK-TLP"
+    PACING = "pacing"
     T5_SHUTDOWN_GUARD = "T5-shutdown-guard"
     SACK_DELAY = "SACK delay"
     FORWARD_TSN = "FORWARD-TSN"

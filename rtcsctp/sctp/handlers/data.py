@@ -27,10 +27,14 @@ __all__ = [
     "handle_forward_tsn_timer",
     "handle_i_data",
     "handle_i_forward_tsn",
+    "handle_loss_timer",
+    "handle_pacing",
     "handle_sack",
     "handle_sack_delay",
     "handle_t3",
     "update_forward_tsn_timer",
+    "watch_losses",
+    "watch_pacing",
 ]
 
 _RECEIVING = frozenset({State.ESTABLISHED, State.SHUTDOWN_PENDING, State.SHUTDOWN_SENT})
@@ -175,7 +179,9 @@ def handle_sack(
     a.counters.sacks_received += 1
     sack = chunks.decode_sack_untrusted(packet, start, end)
     try:
-        info = a.sender.handle_sack(sack.cumulative_tsn, sack.a_rwnd, sack.blocks, now)
+        info = a.sender.handle_sack(
+            sack.cumulative_tsn, sack.a_rwnd, sack.blocks, now, sack.duplicates
+        )
     except RemoteProtocolError:
         a.counters.drops[Drop.BAD_SACK] += 1
         return
@@ -198,8 +204,48 @@ def apply_acknowledgement(a: Association, info: AckInfo, now: float) -> None:
         a.timers.start(Timer.T3_RTX, now + a.sender.rto.value)  # R3
     else:
         a.timers.start_if_stopped(Timer.T3_RTX, now + a.sender.rto.value)  # R4
+    watch_losses(a)
     update_forward_tsn_timer(a, now)
     teardown.progress(a, now)
+
+
+def watch_losses(a: Association) -> None:
+    """RACK's reordering timer, or that of the tail-loss probe: one of them runs (RFC 8985 8).
+
+    Not beyond T3-rtx; what is due together with that goes instead of it (7.2).
+    """
+    at, t3 = a.sender.loss_deadline(), a.timers.get(Timer.T3_RTX)
+    if at is None or t3 is None:
+        a.timers.stop(Timer.RACK_TLP)
+    else:
+        a.timers.start(Timer.RACK_TLP, min(at, t3))
+
+
+def handle_loss_timer(a: Association, now: float) -> None:
+    """Something is lost by now, or nothing has come back for too long."""
+    if a.timers.expire(Timer.RACK_TLP, now, 1.0) is None:
+        return
+    if a.sender.check_losses(now):
+        # RFC 8985 7.3: the probe "re-arms the RTO timer", or that would expire before the answer
+        # comes. RFC 9260 6.3.2 has no such rule; a path that is gone is noticed later by this.
+        a.timers.start(Timer.T3_RTX, now + a.sender.rto.value)
+    watch_losses(a)
+    update_forward_tsn_timer(a, now)
+    teardown.progress(a, now)
+
+
+def watch_pacing(a: Association) -> None:
+    """Wake up when what waits may leave."""
+    at = a.sender.paced_until
+    if at is None:
+        a.timers.stop(Timer.PACING)
+    else:
+        a.timers.start(Timer.PACING, at)
+
+
+def handle_pacing(a: Association, now: float) -> None:
+    """Packets may leave again; the packet maker makes them."""
+    a.timers.expire(Timer.PACING, now, 1.0)
 
 
 def after_transmission(a: Association, now: float) -> None:
@@ -210,16 +256,19 @@ def after_transmission(a: Association, now: float) -> None:
     sender = a.sender
     if a.state in _HAS_NO_T3:
         return
-    if sender.resent_first:
-        sender.resent_first = False
+    if sender.restarts_t3:
+        sender.restarts_t3 = False
         a.timers.start(Timer.T3_RTX, now + sender.rto.value)
     elif sender.outstanding.records or sender.waits_for_window:
         a.timers.start_if_stopped(Timer.T3_RTX, now + sender.rto.value)
+    watch_losses(a)
 
 
 def handle_t3(a: Association, now: float) -> None:
     """T3-rtx expired (RFC 9260 6.3.3)."""
     sender = a.sender
+    if a.timers.get(Timer.RACK_TLP) == a.timers.get(Timer.T3_RTX):
+        handle_loss_timer(a, now)
     since = a.timers.expire(Timer.T3_RTX, now, sender.rto.value)
     if since is None:
         return
@@ -233,6 +282,7 @@ def handle_t3(a: Association, now: float) -> None:
         return
     if sender.outstanding.records:
         a.timers.start(Timer.T3_RTX, since + sender.rto.value)
+    watch_losses(a)
     update_forward_tsn_timer(a, now)
     teardown.progress(a, now)
 

@@ -13,6 +13,7 @@ import heapq
 from collections.abc import Iterator, Sequence
 
 from rtcsctp.errors import RemoteProtocolError
+from rtcsctp.sctp.tx.delivery import Transmission
 from rtcsctp.sctp.tx.misses import MissFrontiers
 from rtcsctp.sctp.tx.records import Outgoing, Sent, SentState
 
@@ -29,7 +30,19 @@ _ABANDONED = SentState.ABANDONED
 class AckInfo:
     """What a SACK changed."""
 
-    __slots__ = ("cumulative_moved", "highest_new", "newly_acked", "reneged", "rtt_acked")
+    __slots__ = (
+        "cumulative_moved",
+        "highest_new",
+        "newest",
+        "newest_again",
+        "newest_tsn",
+        "newly_acked",
+        "once",
+        "reneged",
+        "reordered",
+        "resent",
+        "rtt_acked",
+    )
 
     def __init__(self) -> None:
         self.cumulative_moved = False
@@ -41,6 +54,33 @@ class AckInfo:
         """The chunk that measures the round trip was acknowledged, and was sent only once."""
         self.reneged = False
         """Something acknowledged by a gap block is missing again."""
+        self.newest: Transmission | None = None
+        """The last burst that something newly acknowledged was sent in."""
+        self.newest_tsn = 0
+        """The highest of those TSNs."""
+        self.newest_again = False
+        """It had been sent before."""
+        self.once: Transmission | None = None
+        """The last burst that something newly acknowledged, and sent only once, was sent in."""
+        self.reordered = False
+        """Something sent only once arrived after what has a higher TSN."""
+        self.resent: list[Transmission] = []
+        """When the newly acknowledged chunks were last sent that had been sent more than once."""
+
+    def note(self, record: Sent) -> None:
+        """`record` is newly acknowledged: when had it been sent?"""
+        burst = record.transmission
+        again = record.transmissions > 1
+        newest = self.newest
+        if newest is None or burst.number >= newest.number:
+            if burst is not newest or record.tsn > self.newest_tsn:
+                self.newest_tsn = record.tsn
+                self.newest_again = again
+            self.newest = burst
+        if again:
+            self.resent.append(burst)
+        elif self.once is None or burst.number > self.once.number:
+            self.once = burst
 
 
 class Outstanding:
@@ -48,6 +88,7 @@ class Outstanding:
 
     __slots__ = (
         "_blocks",
+        "_highest_resent",
         "_lost",
         "_misses",
         "_resent",
@@ -80,6 +121,7 @@ class Outstanding:
         self._lost: list[int] = []  # heap of TSNs to send again; entries may be outdated
         self._resent: list[tuple[int, int]] = []  # heap of (miss key, TSN) of what was sent again
         self._misses = MissFrontiers(initial_tsn)
+        self._highest_resent = initial_tsn - 1
 
     # ----------------------------------------------------------------------------- sending
 
@@ -110,6 +152,11 @@ class Outstanding:
         self.records[record.tsn] = record
         self.next_tsn += 1
 
+    @property
+    def has_gaps(self) -> bool:
+        """Whether something above the cumulative TSN is acknowledged."""
+        return bool(self._blocks)
+
     def next_lost(self) -> Sent | None:
         """The lowest chunk that is to be sent again; it stays where it is."""
         lost = self._lost
@@ -126,6 +173,7 @@ class Outstanding:
             heapq.heappop(self._lost)
         record.state = _IN_FLIGHT
         record.transmissions += 1
+        self._highest_resent = max(self._highest_resent, record.tsn)
         record.miss_key = self.next_tsn - 1
         self.flight += record.wire_size
         self.payload += record.size
@@ -213,7 +261,44 @@ class Outstanding:
         return blocks
 
     def _advance(self, cumulative: int, info: AckInfo) -> None:
+        if self._blocks or self._highest_resent > self.cumulative:
+            self._advance_with_care(cumulative, info)
+        else:
+            self._advance_in_order(cumulative, info)
+        if self.rtt_tsn is not None and self.rtt_tsn <= cumulative:
+            info.rtt_acked = True
+            self.rtt_tsn = None
+        info.cumulative_moved = cumulative > self.cumulative
+        self.cumulative = cumulative
+        self.advanced_ack_point = max(self.advanced_ack_point, cumulative)
+
+    def _advance_in_order(self, cumulative: int, info: AckInfo) -> None:
+        """Nothing above was acknowledged, or sent again: the usual case, in one loop."""
         pop = self.records.pop
+        flight = payload = lost = lost_payload = 0
+        latest: Sent | None = None
+        for tsn in range(self.cumulative + 1, cumulative + 1):
+            record = pop(tsn)
+            state = record.state
+            if state is _IN_FLIGHT:
+                flight += record.wire_size
+                payload += record.size
+                latest = record
+            elif state is _LOST:
+                lost += record.wire_size
+                lost_payload += record.size
+                latest = record
+        self.flight -= flight
+        self.payload -= payload
+        self.lost_payload -= lost_payload
+        info.newly_acked = flight + lost
+        if latest is not None:
+            info.highest_new = latest.tsn
+            info.note(latest)
+
+    def _advance_with_care(self, cumulative: int, info: AckInfo) -> None:
+        pop = self.records.pop
+        highest = self._blocks[-1][1] if self._blocks else 0
         acked = 0
         for tsn in range(self.cumulative + 1, cumulative + 1):
             record = pop(tsn)
@@ -221,22 +306,20 @@ class Outstanding:
             if state is _IN_FLIGHT:
                 self.flight -= record.wire_size
                 self.payload -= record.size
-                acked += record.wire_size
-                info.highest_new = tsn
             elif state is _LOST:
                 self.lost_payload -= record.size
-                acked += record.wire_size
-                info.highest_new = tsn
-        if self.rtt_tsn is not None and self.rtt_tsn <= cumulative:
-            info.rtt_acked = True
-            self.rtt_tsn = None
+            else:
+                continue
+            acked += record.wire_size
+            info.highest_new = tsn
+            info.note(record)
+            if tsn < highest and record.transmissions == 1:
+                info.reordered = True
         info.newly_acked = acked
-        info.cumulative_moved = cumulative > self.cumulative
-        self.cumulative = cumulative
-        self.advanced_ack_point = max(self.advanced_ack_point, cumulative)
 
     def _acknowledge_gaps(self, blocks: list[Range], info: AckInfo) -> None:
         records = self.records
+        highest = self._blocks[-1][1] if self._blocks else 0
         for start, end in _subtract(blocks, self._blocks):
             for tsn in range(start, end + 1):
                 record = records.get(tsn)
@@ -248,6 +331,9 @@ class Outstanding:
                 else:
                     self.lost_payload -= record.size
                 record.state = _ACKED
+                info.note(record)
+                if tsn < highest and record.transmissions == 1:
+                    info.reordered = True
                 info.newly_acked += record.wire_size
                 info.highest_new = max(tsn, info.highest_new or tsn)
                 if tsn == self.rtt_tsn:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from rtcsctp.sctp.tx.delivery import UNSENT, Transmission
+
 __all__ = ["Outgoing", "Sent", "SentState"]
 
 
@@ -72,6 +74,9 @@ class SentState(IntEnum):
     ABANDONED = 3  # given up; waits for FORWARD-TSN to be acknowledged
 
 
+IN_FLIGHT = SentState.IN_FLIGHT
+
+
 class Sent:
     """A chunk that has a TSN."""
 
@@ -85,6 +90,7 @@ class Sent:
         "offset",
         "size",
         "state",
+        "transmission",
         "transmissions",
         "tsn",
         "wire_size",
@@ -99,6 +105,7 @@ class Sent:
         wire_size: int,
         flags: int,
         fsn: int,
+        transmission: Transmission = UNSENT,
     ) -> None:
         self.tsn = tsn
         self.message = message
@@ -109,7 +116,9 @@ class Sent:
         """Bytes with header and padding: what the network carries, and cwnd counts."""
         self.flags = flags
         self.fsn = fsn
-        self.state = SentState.IN_FLIGHT
+        self.state = IN_FLIGHT
+        self.transmission = transmission
+        """The burst that it was last sent in."""
         self.transmissions = 1
         self.miss_key = tsn
         """A miss counts when a TSN above this one is acknowledged: its own, or, once it was sent
@@ -117,3 +126,7 @@ class Sent:
         self.fast_retransmitted = False
         self.by_timeout = False
         """It was last taken for lost because T3-rtx expired."""
+
+    def is_in_flight_since(self, burst: Transmission) -> bool:
+        """Whether it was last sent in `burst`, and nothing is known of it since."""
+        return self.state is IN_FLIGHT and self.transmission is burst

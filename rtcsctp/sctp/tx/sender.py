@@ -8,16 +8,23 @@ again, whether it is still worth it (pitfall S26).
 
 from __future__ import annotations
 
+import math
+import random
 from collections.abc import Sequence
 
 from rtcsctp.sctp.config import Config
-from rtcsctp.sctp.tx.congestion import Acked, CongestionController, Lost, Rfc9260
+from rtcsctp.sctp.tx.congestion import Acked, CongestionController, Lost, make_controller
+from rtcsctp.sctp.tx.delivery import Delivery, Transmission
 from rtcsctp.sctp.tx.eviction import Evictable
 from rtcsctp.sctp.tx.forward import Forwarding
 from rtcsctp.sctp.tx.outstanding import AckInfo, Outstanding
+from rtcsctp.sctp.tx.pacing import Pacer
+from rtcsctp.sctp.tx.rack import Rack
 from rtcsctp.sctp.tx.records import Outgoing, Sent, SentState
 from rtcsctp.sctp.tx.rto import RetransmissionTimeout
 from rtcsctp.sctp.tx.send_queue import OutStream, SendQueue
+from rtcsctp.sctp.tx.tail_loss import TailLossProbe
+from rtcsctp.sctp.tx.undo import Undo
 from rtcsctp.sctp.wire.chunks import (
     BEGIN,
     DATA_HEADER_SIZE,
@@ -32,6 +39,9 @@ from rtcsctp.sctp.wire.packet import COMMON_HEADER_SIZE
 from rtcsctp.sctp.wire.serial import MASK16, MASK32, unwrap32
 
 __all__ = ["Abandoned", "Sender"]
+
+_SHORTEST_PACED = 0.002
+"""Seconds of round trip below which packets are not paced."""
 
 _MAX_OUTSTANDING = 65_535
 """Chunks with a TSN that are not cumulatively acknowledged: what gap blocks can report."""
@@ -49,8 +59,11 @@ class Sender:
 
     __slots__ = (
         "_arrivals",
+        "_burst",
         "_burst_limit",
+        "_burst_size",
         "_config",
+        "_delivery",
         "_evictable",
         "_fast_packet",
         "_forwarding",
@@ -61,9 +74,14 @@ class Sender:
         "_may_probe",
         "_min_fragment",
         "_one_packet",
+        "_pacer",
         "_probe",
+        "_rack",
         "_recovery_exit",
+        "_rng",
         "_rtt_sent_at",
+        "_tail",
+        "_undo",
         "abandoned_messages",
         "chunks_sent",
         "congestion",
@@ -71,11 +89,12 @@ class Sender:
         "interleaved",
         "messages_sent",
         "outstanding",
+        "paced_until",
         "partially_reliable",
         "peer_window",
         "pmdcs",
         "queue",
-        "resent_first",
+        "restarts_t3",
         "rto",
         "suspended",
         "timeout_retransmits",
@@ -83,8 +102,10 @@ class Sender:
         "waits_for_window",
     )
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, rng: random.Random | None = None) -> None:
+        """`rng` is for the congestion controller."""
         self._config = config
+        self._rng = rng
         self.queue = SendQueue(config.scheduler, config.send_buffer)
         self.rto = RetransmissionTimeout(config)
         self._arrivals = 0
@@ -114,7 +135,18 @@ class Sender:
         self._min_fragment = self._full_payload // 4
         self._max_outstanding = _MAX_OUTSTANDING if interleaved else _MAX_OUTSTANDING_SSN
         self.outstanding = Outstanding(initial_tsn)
-        self.congestion: CongestionController = Rfc9260(config, self.pmdcs)
+        self.congestion: CongestionController = make_controller(
+            config.congestion_control, config, self.pmdcs, self._rng
+        )
+        self._delivery = Delivery()
+        self._rack = Rack()
+        self._tail = TailLossProbe()
+        self._undo = Undo()
+        self._pacer = Pacer()
+        self.paced_until: float | None = None
+        """What could be sent waits until then, so as not to leave too fast."""
+        self._burst: Transmission | None = None
+        self._burst_size = 0
         self.peer_window = peer_rwnd
         """a_rwnd as last advertised, bytes."""
         self._recovery_exit: int | None = None
@@ -128,7 +160,7 @@ class Sender:
         self._rtt_sent_at = 0.0
         self._last_sent: float | None = None
         self._forwarding = Forwarding()
-        self.resent_first = False
+        self.restarts_t3 = False
         """The lowest outstanding TSN was sent again since the caller last cleared this."""
 
     def path_changed(self) -> None:
@@ -137,7 +169,20 @@ class Sender:
         """
         self.congestion.path_changed()
         self.rto.path_changed()
+        self._rack.path_changed()
+        self._pacer.reset()
         self._burst_limit = max(self.outstanding.flight, self.congestion.cwnd)
+
+    def mtu_changed(self, mtu: int) -> None:
+        """Packets have at most `mtu` bytes from now on, SCTP's header included.
+
+        Chunks that were cut before keep their size. One that is too large now is sent again alone,
+        in a packet that IP may have to fragment: its bytes have their TSN.
+        """
+        self.pmdcs = mtu - COMMON_HEADER_SIZE
+        self._full_payload = self.pmdcs - self._header
+        self._min_fragment = self._full_payload // 4
+        self.congestion.mtu_changed(self.pmdcs)
 
     def restart(
         self, initial_tsn: int, peer_rwnd: int, *, interleaved: bool, partially_reliable: bool
@@ -229,7 +274,11 @@ class Sender:
         """DATA chunks for a packet with `room` bytes left; empty if nothing may or can be sent."""
         chunks: list[bytes] = []
         self.waits_for_window = False
+        if self._tail.wanted:
+            return self._fill_probe(room, now)
         if self._one_packet and self.outstanding.flight:
+            return chunks
+        if not self._fast_packet and self._is_held_up(now):
             return chunks
         full = room == self.pmdcs
         room = self._fill_lost(chunks, room, now)
@@ -237,8 +286,7 @@ class Sender:
             self._fill_new(chunks, room, now, untouched=full and not chunks)
         if chunks:
             self._fast_packet = False
-            self._last_sent = now
-            self.queue.active.packet_ends()
+            self._packet_ends(sum(map(len, chunks)), now)
         return chunks
 
     def fill_bulk(self, limit: int, now: float) -> list[bytes]:
@@ -251,6 +299,8 @@ class Sender:
         stream = queue.next_stream()
         if stream is None or outstanding.next_lost() is not None or self.suspended:
             return []
+        if self._tail.wanted:
+            return []
         if not outstanding.flight or self._one_packet:
             return []  # after a pause, or a timeout, there are other things to look at
         if self.interleaved and len(queue.active) > 1:
@@ -260,11 +310,12 @@ class Sender:
         start = message.offset
         if not start or message.expires is not None:
             return []
-        ceiling = min(self.congestion.cwnd, self._burst_limit)
+        ceiling, credit = self._ceiling(now), self._credit(now)
         count = min(
             limit,
             (len(message.data) - start - 1) // size,
             (ceiling - outstanding.flight + wire_size - 1) // wire_size,
+            limit if credit is None else math.ceil(credit / wire_size),
             (self.peer_window - outstanding.payload) // size,
             self._max_outstanding - len(outstanding.records),
         )
@@ -276,10 +327,11 @@ class Sender:
         tsn, fsn = outstanding.next_tsn, message.next_fsn
         data, stream_id, records = message.data, message.stream_id, outstanding.records
         sequence = message.sequence
+        burst = self._burst or self._begin_burst(now)
         chunks: list[bytes] = []
         for i in range(count):
             offset = start + i * size
-            record = Sent(tsn + i, message, offset, size, wire_size, flags, fsn + i)
+            record = Sent(tsn + i, message, offset, size, wire_size, flags, fsn + i, burst)
             records[tsn + i] = record
             if message.chunks is not None:
                 message.chunks.append(record)
@@ -302,8 +354,7 @@ class Sender:
         queue.took(stream, count * size, finished=False, interleaving=self.interleaved)
         self.chunks_sent += count
         self.user_bytes_sent += count * size
-        self._last_sent = now
-        queue.active.packet_ends()
+        self._packet_ends(count * wire_size, now)
         return chunks
 
     def _fill_lost(self, chunks: list[bytes], room: int, now: float) -> int:
@@ -313,21 +364,12 @@ class Sender:
             if self._is_expired(message, now):
                 self._abandon(message)
                 continue
-            if record.wire_size > room:
-                break
+            if record.wire_size > room and not (record.wire_size > self.pmdcs == room):
+                break  # one that was cut for a larger MTU goes alone: IP may have to fragment it
             # Fast retransmit: "the sender SHOULD ignore the value of cwnd" for one packet.
             if not self._fast_packet and outstanding.flight >= self.congestion.cwnd:
                 break
-            outstanding.resend(record)
-            if outstanding.rtt_tsn is not None and record.tsn < outstanding.rtt_tsn:
-                outstanding.rtt_tsn = None  # its acknowledgement may wait for this one (6.3.1, C5)
-            if record.tsn == outstanding.cumulative + 1:
-                self.resent_first = True
-            if record.by_timeout:
-                self.timeout_retransmits += 1
-            else:
-                self.fast_retransmits += 1
-            self.chunks_sent += 1
+            self._resend(record, now)
             room -= record.wire_size
             flags = record.flags
             if outstanding.flight >= self.congestion.cwnd or self._one_packet:
@@ -335,7 +377,32 @@ class Sender:
             chunks.append(self._encode(record, flags))
         return room
 
-    def _fill_new(self, chunks: list[bytes], room: int, now: float, *, untouched: bool) -> None:
+    def _resend(self, record: Sent, now: float) -> None:
+        outstanding = self.outstanding
+        outstanding.resend(record)
+        burst = self._burst or self._begin_burst(now)
+        record.transmission = burst
+        burst.resent.append(record)
+        if outstanding.rtt_tsn is not None and record.tsn < outstanding.rtt_tsn:
+            outstanding.rtt_tsn = None  # its acknowledgement may wait for this one (6.3.1, C5)
+        if record.tsn == outstanding.cumulative + 1:
+            self.restarts_t3 = True
+        if record.by_timeout:
+            self.timeout_retransmits += 1
+        else:
+            self.fast_retransmits += 1
+            self._undo.resent()
+        self.chunks_sent += 1
+
+    def _fill_new(
+        self,
+        chunks: list[bytes],
+        room: int,
+        now: float,
+        *,
+        untouched: bool,
+        ceiling: int | None = None,
+    ) -> None:
         outstanding, queue, header = self.outstanding, self.queue, self._header
         only: OutStream | None = None
         while (stream := self._next_stream()) is not None:
@@ -345,7 +412,7 @@ class Sender:
                 continue
             if not outstanding.flight:
                 self._after_idle(now)
-            limit = min(self.congestion.cwnd, self._burst_limit)
+            limit = self._ceiling(now) if ceiling is None else ceiling
             if outstanding.flight >= limit or len(outstanding.records) >= self._max_outstanding:
                 return
             if only is not None and only is not stream and not queue.active.switches_within_packet:
@@ -417,7 +484,8 @@ class Sender:
             self.messages_sent += 1
         outstanding = self.outstanding
         tsn = outstanding.next_tsn
-        record = Sent(tsn, message, offset, size, wire_size, flags, fsn)
+        burst = self._burst or self._begin_burst(now)
+        record = Sent(tsn, message, offset, size, wire_size, flags, fsn, burst)
         outstanding.add(record)
         if message.chunks is not None:
             message.chunks.append(record)
@@ -452,6 +520,150 @@ class Sender:
             payload,
         )
 
+    # ------------------------------------------------------------------------------ bursts
+
+    def _begin_burst(self, now: float) -> Transmission:
+        outstanding = self.outstanding
+        burst = self._delivery.begin(now, outstanding.flight, outstanding.next_tsn)
+        self._rack.sent(burst)
+        self._burst = burst
+        self._burst_size = 0
+        return burst
+
+    def end_burst(self, now: float) -> None:
+        """All packets of this moment were made: what was sent, and was that all there is?"""
+        outstanding, burst = self.outstanding, self._burst
+        if burst is not None:
+            self._burst = None
+            burst.end = outstanding.next_tsn
+            burst.flight = outstanding.flight
+            if burst.resent:
+                burst.resent.reverse()
+            if burst.end > burst.next:
+                self._tail.restart(now)
+            self.congestion.sent(self._burst_size, outstanding.flight, now)
+        if (
+            not self.queue.buffered
+            and outstanding.flight < self.congestion.cwnd
+            and not outstanding.lost_payload
+        ):
+            self._delivery.ran_dry(outstanding.flight)
+
+    def _packet_ends(self, size: int, now: float) -> None:
+        self._burst_size += size
+        self._last_sent = now
+        if self._is_paced:
+            self._pacer.spend(size)
+        self.queue.active.packet_ends()
+
+    @property
+    def _is_paced(self) -> bool:
+        """Whether packets have to keep to a rate.
+
+        Not where a round trip is so short that timers, of about a millisecond, do not divide it.
+        """
+        srtt = self.rto.srtt
+        return 0 < self.congestion.pacing_rate < math.inf and (srtt or 0.0) >= _SHORTEST_PACED
+
+    def _credit(self, now: float) -> float | None:
+        """Bytes that the pacing rate allows now; None if there is none."""
+        if not self._is_paced:
+            return None
+        return self._pacer.allowance(self.congestion.pacing_rate, self.pmdcs, now)
+
+    def _is_held_up(self, now: float) -> bool:
+        """Whether something could be sent if the pacing rate allowed it."""
+        self.paced_until = None
+        if self._credit(now) != 0:
+            return False
+        outstanding = self.outstanding
+        if outstanding.flight < self.congestion.cwnd and (
+            self.queue.buffered or outstanding.lost_payload
+        ):
+            self.paced_until = self._pacer.resume_at
+        return True
+
+    def _ceiling(self, now: float) -> int:
+        """Bytes that may be in flight: Max.Burst limits what leaves at once (RFC 9260 6.1 D) where
+        no rate does.
+        """
+        del now
+        cwnd = self.congestion.cwnd
+        return cwnd if self._is_paced else min(cwnd, self._burst_limit)
+
+    # --------------------------------------------------------------------- tail loss probes
+
+    def loss_deadline(self) -> float | None:
+        """When to call `check_losses`, if nothing arrives until then; None: never."""
+        if self._rack.due is not None:
+            return self._rack.due
+        outstanding, srtt = self.outstanding, self.rto.srtt
+        if (
+            srtt is None
+            or not outstanding.flight
+            or self._recovery_exit is not None
+            or self._tail.under_way
+            or self._one_packet
+            or self._probe is not None
+            or outstanding.has_gaps
+            or outstanding.lost_payload
+        ):
+            return None
+        at = self._tail.deadline(srtt, one_packet=outstanding.flight <= self.pmdcs)
+        return at if at < math.inf else None
+
+    def check_losses(self, now: float) -> bool:
+        """The time has come to look for losses again; whether a tail-loss probe is to go."""
+        if self._rack.due is not None:
+            recovering = self._recovery_exit is not None
+            lost = self._rack.find_lost(self.outstanding, self.rto.srtt, now, recovering=recovering)
+            self._take_for_lost(lost, now)
+            self._forwarding.update(self.outstanding)
+            return False
+        if self.loss_deadline() is None:
+            return False
+        room = self.peer_window - self.outstanding.payload
+        self._tail.wanted = (
+            self.queue.buffered > 0 and room >= self._min_fragment
+        ) or self._last_chunk(now) is not None
+        if not self._tail.wanted:
+            self._tail.give_up()
+        return self._tail.wanted
+
+    def _last_chunk(self, now: float) -> Sent | None:
+        """The chunk with the highest TSN, if it is in flight and may be sent again."""
+        record = self.outstanding.records.get(self.outstanding.next_tsn - 1)
+        if record is None or record.state is not SentState.IN_FLIGHT:
+            return None
+        message = record.message
+        if self._is_expired(message, now) or self._is_last_transmission(record):
+            return None
+        return record
+
+    def _fill_probe(self, room: int, now: float) -> list[bytes]:
+        """One chunk more than cwnd allows; a new one if there is one (RFC 8985 7.3)."""
+        outstanding = self.outstanding
+        chunks: list[bytes] = []
+        untouched = room == self.pmdcs
+        self._fill_new(chunks, room, now, untouched=untouched, ceiling=outstanding.flight + 1)
+        again = not chunks
+        if again:
+            record = self._last_chunk(now)
+            if record is None:
+                self._tail.give_up()
+                return chunks
+            if record.wire_size > room and not untouched:
+                return chunks  # it goes in a packet of its own
+            outstanding.mark_lost(record)
+            self._resend(record, now)
+            self._undo.begin()
+            self._undo.resent()
+            chunks.append(self._encode(record, record.flags | IMMEDIATE))
+        burst = self._burst or self._begin_burst(now)
+        self._tail.sent(outstanding.next_tsn - 1, burst, again=again)
+        self._packet_ends(sum(map(len, chunks)), now)
+        return chunks
+
     def _after_idle(self, now: float) -> None:
         if self._last_sent is None:
             return
@@ -460,19 +672,30 @@ class Sender:
         if periods:
             self.congestion.idle(periods)
             self._last_sent += periods * rto
+            # What was acknowledged before the pause is no reason for a burst after it.
+            self._burst_limit = min(self._burst_limit, self._config.max_burst * self.pmdcs)
 
     # -------------------------------------------------------------------------- what became
 
     def handle_sack(
-        self, cumulative_tsn: int, a_rwnd: int, blocks: Sequence[tuple[int, int]], now: float
+        self,
+        cumulative_tsn: int,
+        a_rwnd: int,
+        blocks: Sequence[tuple[int, int]],
+        now: float,
+        duplicates: int = 0,
     ) -> AckInfo | None:
         """A SACK, in the numbers of the wire; None if it is out of date.
+
+        `duplicates` is how many TSNs it reports as duplicates.
 
         Raises:
             RemoteProtocolError: it acknowledges what was never sent; nothing was changed.
         """
         outstanding = self.outstanding
         cumulative = unwrap32(cumulative_tsn, outstanding.cumulative)
+        if self._burst is not None:
+            self.end_burst(now)
         flight_before = outstanding.flight
         info = outstanding.handle_sack(cumulative, blocks)
         if info is not None:
@@ -481,7 +704,7 @@ class Sender:
                 self._judge_probe(self._probe)
             elif self._may_probe and not self.window_is_closed:
                 self._may_probe = False
-            self._learn(info, flight_before, now)
+            self._learn(info, flight_before, now, duplicates)
         return info
 
     def _judge_probe(self, probe: Sent) -> None:
@@ -502,41 +725,102 @@ class Sender:
     def handle_cumulative(self, cumulative_tsn: int, now: float) -> AckInfo | None:
         """The cumulative TSN of a SHUTDOWN; see `handle_sack`."""
         outstanding = self.outstanding
+        if self._burst is not None:
+            self.end_burst(now)
         flight_before = outstanding.flight
         info = outstanding.handle_cumulative(unwrap32(cumulative_tsn, outstanding.cumulative))
         if info is not None:
             self._learn(info, flight_before, now)
         return info
 
-    def _learn(self, info: AckInfo, flight_before: int, now: float) -> None:
-        outstanding, congestion = self.outstanding, self.congestion
+    def _learn(self, info: AckInfo, flight_before: int, now: float, duplicates: int = 0) -> None:
+        outstanding, congestion, rack = self.outstanding, self.congestion, self._rack
         if info.rtt_acked:
             self.rto.measured(max(0.0, now - self._rtt_sent_at))
         if self._recovery_exit is not None and outstanding.cumulative >= self._recovery_exit:
             self._recovery_exit = None  # before looking for new loss (pitfall S6)
-        recovering = self._recovery_exit is not None
+            rack.recovered()
+            congestion.recovered(now)
         if info.newly_acked:
             self._one_packet = False
             self.rto.reset_backoff()
+            self._delivery.acknowledged(info.newly_acked, now)
+            rack.delivered(info, now)
+        if duplicates and not self._tail.is_repetition:
+            rack.duplicates(duplicates, outstanding)
+        if self._tail.has_repaired(outstanding.cumulative, duplicates, rack.min_rtt, now):
+            self._answer_loss(self.pmdcs, now)
+        if info.cumulative_moved:
+            self._tail.restart(now)
+        self._find_losses(info, now)
+        if info.newly_acked:
             acked = Acked(now, info.newly_acked, flight_before, outstanding.flight)
             acked.cumulative = info.cumulative_moved
-            acked.recovering = recovering
+            acked.recovering = self._recovery_exit is not None
+            if info.once is not None:
+                acked.rtt = max(0.0, now - info.once.sent_at)
+            assert info.newest is not None
+            self._delivery.sample(acked, info.newest, rack.min_rtt)
             congestion.acked(acked)
-        missing = outstanding.find_missing(info, recovering=recovering)
-        if missing:
-            if not recovering:
-                size = sum(record.wire_size for record in missing)
-                congestion.lost(Lost(now, size, outstanding.flight - size, begins=True))
-                self._recovery_exit = outstanding.next_tsn - 1
-                self._fast_packet = True
-            for record in missing:
-                record.fast_retransmitted = True
-                record.by_timeout = False
-                self._lose(record)
+        if self._undo.is_due(info.resent, duplicates, rack.min_rtt, now):
+            congestion.spurious(now)
         if not outstanding.flight:
             congestion.all_acked()
         self._forwarding.update(self.outstanding)
         self.allow_burst(info.newly_acked)
+
+    def _find_losses(self, info: AckInfo, now: float) -> None:
+        """RACK says what is lost; three miss indications also do, until something was reordered
+        (RFC 8985 6.2, step 4; pitfall S62), and are all there is while no round trip is known.
+        """
+        rack = self._rack
+        recovering = self._recovery_exit is not None
+        missing = self.outstanding.find_missing(info, recovering=recovering)
+        if missing and not rack.reordering_seen:
+            for record in missing:
+                record.fast_retransmitted = True
+            self._take_for_lost(missing, now)
+        if info.newly_acked:
+            recovering = self._recovery_exit is not None
+            lost = rack.find_lost(self.outstanding, self.rto.srtt, now, recovering=recovering)
+            self._take_for_lost(lost, now)
+
+    def _take_for_lost(self, found: Sequence[Sent], now: float) -> None:
+        if not found:
+            return
+        size, latest = 0, found[0].transmission
+        begins = self._recovery_exit is None
+        if begins:
+            self._undo.begin()
+            self._recovery_exit = self.outstanding.next_tsn - 1
+            self._fast_packet = True
+        for record in found:
+            if record.state is not SentState.IN_FLIGHT:
+                continue  # giving up its message came first
+            size += record.wire_size
+            if record.transmission.number > latest.number:
+                latest = record.transmission
+            record.by_timeout = False
+            self._lose(record)
+        self._delivery.lost += size
+        lost = Lost(now, size, self.outstanding.flight, begins=begins)
+        lost.lost = self._delivery.lost
+        lost.prior_lost = latest.lost
+        lost.sent_flight = latest.flight
+        self.congestion.lost(lost)
+
+    def _answer_loss(self, size: int, now: float) -> None:
+        """A tail-loss probe has repaired a loss, which would go unnoticed otherwise (pitfall S62).
+
+        RFC 8985 7.4.2: "a congestion control response equivalent to a fast recovery".
+        """
+        self._delivery.lost += size
+        begins = self._recovery_exit is None
+        lost = Lost(now, size, self.outstanding.flight, begins=begins)
+        lost.lost = self._delivery.lost
+        self.congestion.lost(lost)
+        if begins:
+            self._recovery_exit = self.outstanding.next_tsn - 1
 
     def timed_out(self, now: float) -> None:
         """T3-rtx expired: everything in flight counts as lost (RFC 9260 6.3.3)."""
@@ -549,8 +833,14 @@ class Sender:
 
     def lose_all(self) -> None:
         """Everything in flight is to be sent again."""
+        if self._burst is not None:
+            self.end_burst(self._last_sent or 0.0)
         self._recovery_exit = None
         self._fast_packet = False
+        self._delivery.lost += self.outstanding.flight
+        self._rack.forget_sent()
+        self._tail.forget()
+        self._undo.begin()
         for record in self.outstanding.in_flight():
             record.by_timeout = True
             if record.state is SentState.IN_FLIGHT:  # giving up its message may have come first
@@ -561,12 +851,14 @@ class Sender:
     def _lose(self, record: Sent) -> None:
         if record.state is not SentState.IN_FLIGHT:
             return
-        message = record.message
-        limit = message.max_retransmits
-        if self.partially_reliable and limit is not None and record.transmissions > limit:
-            self._abandon(message)
+        if self._is_last_transmission(record):
+            self._abandon(record.message)
         else:
             self.outstanding.mark_lost(record)
+
+    def _is_last_transmission(self, record: Sent) -> bool:
+        limit = record.message.max_retransmits
+        return self.partially_reliable and limit is not None and record.transmissions > limit
 
     # ------------------------------------------------------------------ partial reliability
 
@@ -607,8 +899,7 @@ class Sender:
 
     def reset_association(self, next_tsn: int) -> None:
         """All TSNs and stream numbers begin anew (RFC 6525 5.2.4, 5.2.7); nothing is in flight."""
-        cwnd = self.congestion
-        window = self.peer_window
+        congestion, delivery, window = self.congestion, self._delivery, self.peer_window
         self.outstanding.forget_all()
         self.establish(
             next_tsn,
@@ -616,7 +907,7 @@ class Sender:
             interleaved=self.interleaved,
             partially_reliable=self.partially_reliable,
         )
-        self.congestion = cwnd
+        self.congestion, self._delivery = congestion, delivery
         self.suspended = False
         for stream in self.queue.streams():
             stream.next_sequence = stream.next_unordered = 0
