@@ -4,7 +4,11 @@
 
 Both ends run in one process and one thread, without a network between them: packets go from one
 core's ``poll_transmit`` to the other's ``handle_datagrams`` in batches, as a socket would give
-them. The figures are both ends together.
+them. The figures of the first table are both ends together.
+
+The second table is about small messages on a data channel, from ``Channels.send`` to what
+``Channels.receive`` gives, and about what of that is spent where: giving messages to the sending
+end; making packets of them; and taking messages out of packets at the receiving end.
 """
 
 from __future__ import annotations
@@ -17,8 +21,10 @@ import sys
 import time
 from collections.abc import Callable
 
+from rtcsctp.datachannel.channels import Channels
 from rtcsctp.sctp.association import Association
 from rtcsctp.sctp.config import Config
+from rtcsctp.sctp.events import Connected
 from rtcsctp.sctp.state import State
 
 BATCH = 16  # datagrams handed over at once, as UDP_GRO gives them
@@ -94,6 +100,64 @@ def transfer(config: Config, size: int, total: int, *, loss: float = 0.0) -> tup
     return time.process_time() - start, packets, count
 
 
+class ChannelLoop(Loop):
+    """The same with a data channel between them, and a clock for each step of a message."""
+
+    def __init__(self, config: Config, *, ordered: bool) -> None:
+        super().__init__(config)
+        self.channels = [Channels(end, max_message_size_remote=None) for end in (self.a, self.b)]
+        for number, (end, channels) in enumerate(zip((self.a, self.b), self.channels, strict=True)):
+            channels.set_role(number == 0, self.now)
+            channels.handle_event(Connected(), self.now)
+            self._tell(end, channels)
+        self.source, self.target = (
+            channels.create(negotiated=True, id=0, ordered=ordered, now=self.now)
+            for channels in self.channels
+        )
+
+    def _tell(self, end: Association, channels: Channels) -> None:
+        while (event := end.poll_event()) is not None:
+            channels.handle_event(event, self.now)
+        while channels.poll_event() is not None:
+            pass
+
+    def carry(self, message: str | bytes, count: int) -> tuple[float, float, float]:
+        """Send so many messages; the seconds spent on sending, on packets and on receiving."""
+        clock = time.process_time
+        sending, receiving = self.channels
+        giving = making = taking = 0.0
+        given = taken = 0
+        while taken < count:
+            start = clock()
+            while given < count and self.a.buffered_amount < 1 << 20:
+                sending.send(self.source, message, self.now)
+                given += 1
+            giving += clock() - start
+            self.now += RTT
+            idle = True
+            while True:
+                start = clock()
+                packets = self.a.poll_transmit(self.now, BATCH)
+                self._tell(self.a, sending)
+                making += clock() - start
+                if not packets:
+                    break
+                idle = False
+                start = clock()
+                self.b.handle_datagrams(packets, self.now)
+                self._tell(self.b, receiving)
+                taken += len(receiving.receive(self.target, 1 << 30, self.now))
+                back = self.b.poll_transmit(self.now)
+                taking += clock() - start
+                start = clock()
+                if back:
+                    self.a.handle_datagrams(back, self.now)
+                making += clock() - start
+            if idle:
+                self._sleep()
+        return giving, making, taking
+
+
 def median(runs: int, measure: Callable[[], float]) -> float:
     return statistics.median(measure() for _ in range(runs))
 
@@ -135,6 +199,34 @@ def main() -> None:
             name = f"{rwnd >> 10} KiB"
             print(f"{name:>10} {loss:>6.0%} {plain:>16.2f} {interleaved:>8.2f} {rate:>18,.0f}")
             sys.stdout.flush()
+
+    def small(message: str | bytes, ordered: bool, interleaving: bool) -> list[float]:
+        """Microseconds per message: given, made into packets, taken."""
+        count = scale * 2_000_000 // max(1000, 10 * len(message))
+        parts: list[tuple[float, float, float]] = []
+        for _ in range(runs):
+            loop = ChannelLoop(Config(interleaving=interleaving), ordered=ordered)
+            parts.append(loop.carry(message, count))
+        return [statistics.median(part) / count * 1e6 for part in zip(*parts, strict=True)]
+
+    print(
+        f"\n{'message':>14} {'order':>10} {'chunks':>7}"
+        f" {'µs to send':>11} {'to packets':>11} {'to receive':>11} {'messages/s':>12}"
+    )
+    for name, message in (
+        ("10 B", bytes(10)),
+        ("100 B", bytes(100)),
+        ("100 B of text", "x" * 100),
+        ("1,000 B", bytes(1000)),
+    ):
+        for ordered in (True, False):
+            for interleaving in (False, True):
+                costs = small(message, ordered, interleaving)
+                kind = "I-DATA" if interleaving else "DATA"
+                order = "ordered" if ordered else "unordered"
+                figures = " ".join(f"{cost:>11.2f}" for cost in costs)
+                print(f"{name:>14} {order:>10} {kind:>7} {figures} {1e6 / sum(costs):>12,.0f}")
+                sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ from rtcsctp.errors import (
     MessageTooLargeError,
 )
 from rtcsctp.sctp.association import Association
-from rtcsctp.sctp.events import BufferedAmountLow, Event, StreamReadable
+from rtcsctp.sctp.events import BufferedAmountLow, Event, Message, StreamReadable
 from rtcsctp.sctp.state import State
 
 __all__ = ["Channels"]
@@ -288,6 +288,17 @@ class Channels:
         if not channel.reads_core:
             return self._inbound.receive(channel, limit, now)
         messages = self._core.receive(channel.stream_id, limit, now=now)
+        found: list[str | bytes] = [m.data for m in messages if m.ppid == _BINARY]
+        if len(found) == len(messages):
+            channel.messages_received += len(found)
+            channel.bytes_received += sum(map(len, found))
+            return found
+        return self._receive_mixed(channel, messages, limit, now)
+
+    def _receive_mixed(
+        self, channel: Channel, messages: list[Message], limit: int, now: float
+    ) -> list[str | bytes]:
+        """What these messages say to the user, where they are not all binary."""
         found: list[str | bytes] = []
         size = 0
         for message in messages:

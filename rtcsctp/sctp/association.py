@@ -23,7 +23,7 @@ from rtcsctp.errors import (
 from rtcsctp.sctp.bundle import make_packets
 from rtcsctp.sctp.config import Config
 from rtcsctp.sctp.cookie import CookieJar
-from rtcsctp.sctp.dispatch import handle_packet_untrusted
+from rtcsctp.sctp.dispatch import handle_batch_untrusted
 from rtcsctp.sctp.events import (
     BufferedAmountLow,
     Closed,
@@ -61,6 +61,8 @@ _TIMER_HANDLERS: dict[Timer, Callable[[Association, float], None]] = {
     Timer.HEARTBEAT: path.handle_heartbeat_timer,
     Timer.RECONFIG: reset.handle_reconfig_timer,
 }
+
+_ESTABLISHED = State.ESTABLISHED  # a plain name: members of an enum are looked up slowly
 
 _MAX_COSTLY = 4  # usrsctp puts two RE-CONFIG into a packet; nobody needs more
 
@@ -297,9 +299,13 @@ class Association:
             ReliabilityError: two limits, or a negative one.
             ValueError: an empty message, or a PPID that is not 32 bits.
         """
-        if self.state not in _ACCEPTS_MESSAGES or self.closed is not None:
+        tcb = self.tcb
+        if self.closed is not None or (
+            self.state is not _ESTABLISHED and self.state not in _ACCEPTS_MESSAGES
+        ):
             raise AssociationStateError(f"send() in state {self._state_name()}")
-        self._check_stream(stream_id)
+        if tcb is None or not 0 <= stream_id < tcb.outbound_streams:
+            self._check_stream(stream_id)
         if not message:
             raise ValueError("an SCTP message has at least one byte")
         limit = self.config.peer_max_message_size
@@ -338,16 +344,20 @@ class Association:
 
         Works after the association has ended, too.
         """
-        del now
-        return self.receiver.receive(stream_id, limit)
+        receiver, inbox = self.receiver, self.inbox
+        before = inbox.held
+        taken = receiver.receive(stream_id, limit)
+        if taken:
+            receiver.adapt_window(before - inbox.held, self.sender.rto.srtt, now)
+        return taken
 
     def set_aside(self, stream_id: int, limit: int = 1, *, now: float) -> list[Message]:
         """Take messages like `receive`, but keep them charged to the window until `give_back`.
 
         For a layer above that has to look at messages before its own user does, or has to keep them
         for him while the stream is used for something else. The window bounds them together with
-        what waits here: a peer cannot make both hold more than ``Config.rwnd`` and two messages of
-        ``Config.max_message_size``, overhead included.
+        what waits here: a peer cannot make both hold more than ``Config.rwnd_max`` and two messages
+        of ``Config.max_message_size``, overhead included.
         """
         del now
         return self.inbox.set_aside(stream_id, limit)
@@ -489,6 +499,7 @@ class Association:
     def handle_path_change(self) -> None:
         """The lower layer takes another path now: cwnd and RTO begin anew (RFC 9260 7.1, 7.2)."""
         self.sender.path_changed()
+        self.receiver.limits.path_changed()
 
     def shutdown(self, now: float) -> None:
         """End in order (RFC 9260 9.2): what is queued is delivered, then both sides close.
@@ -521,8 +532,7 @@ class Association:
         counters = self.counters
         counters.packets_received += len(batch)
         counters.bytes_received += sum(map(len, batch))
-        for packet in batch:
-            handle_packet_untrusted(self, packet, now)
+        handle_batch_untrusted(self, batch, now)
         if self.tcb is not None and self.closed is None:
             data.after_batch(self, now)
         self._collect()

@@ -330,7 +330,7 @@ def check_end(association: Association, config: Config) -> None:
     queued = sum(stream.buffered for stream in association.sender.queue.streams())
     assert association.buffered_amount == queued
     assert queued >= 0
-    assert 0 <= association.receiver.held <= config.rwnd + 2 * config.max_message_size + 70_000
+    assert 0 <= association.receiver.held <= association.receiver.limits.hard_limit + 70_000
     reconfiguration = association.reconfiguration
     if association.state is State.ESTABLISHED and reconfiguration.request is not None:
         assert Timer.RECONFIG in association.timers, "an unanswered request without a timer"

@@ -251,7 +251,7 @@ class _Driven:
     def check(self) -> None:
         """What holds after every step."""
         a, statistics = self.a, self.a.statistics()
-        hard_limit = a.config.rwnd + 2 * a.config.max_message_size + 1500
+        hard_limit = a.receiver.limits.hard_limit + 1500
         assert 0 <= statistics.held <= hard_limit + 64 * 1500, statistics.held
         assert statistics.flight >= 0
         assert statistics.unacknowledged >= 0

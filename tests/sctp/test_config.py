@@ -33,6 +33,7 @@ LIMITS: dict[str, tuple[Any, Any, Any, Any]] = {
     "send_buffer": (0, 1, 1 << 40, None),
     "peer_max_message_size": (0, 1, 1 << 40, None),
     "rwnd": (1499, 1500, 1 << 31, (1 << 31) + 1),
+    "rwnd_max": (1499, 1500, 1 << 31, (1 << 31) + 1),
     "max_message_size": (0, 1, 1 << 31, (1 << 31) + 1),
     "sack_delay": (-0.1, 0.0, 0.5, 0.51),  # RFC 9260 6.2: "MUST NOT … more than 500 ms"
     "sack_frequency": (0, 1, 1000, 1001),

@@ -433,6 +433,46 @@ def test_a_slow_reader_costs_no_spurious_congestion(interleaving: bool) -> None:
     assert pair.now < 15
 
 
+def receive_for(pair: Pair, seconds: float, every: float) -> int:
+    """Let `a` send all the time, and the user of `b` read now and then; the bytes he got."""
+    end = pair.now + seconds
+    got = 0
+    while pair.now < end:
+        while pair.a.buffered_amount < 500_000:
+            pair.a.send(0, bytes(5000), now=pair.now)
+        pair.run_for(every)
+        got += sum(len(m.data) for m in pair.b.receive(0, 1000, now=pair.now))
+    return got
+
+
+@pytest.mark.parametrize("cap", [1500, 200_000, 10_000_000])
+def test_the_window_grows_with_what_the_path_carries_up_to_a_cap(cap: int) -> None:
+    network = Network(Conditions(delay=0.05), seed=1)
+    pair = Pair(Config(), Config(rwnd=50_000, rwnd_max=cap), network)
+    pair.connect()
+    got = receive_for(pair, 2.0, 0.005)
+    own_window = pair.b.statistics().own_window
+    if cap < 50_000:
+        assert own_window <= 50_000
+        assert got < 2.0 / 0.1 * 50_000
+    elif cap == 200_000:
+        assert 150_000 < own_window <= 200_000
+    else:
+        assert got > 2.0 / 0.1 * 50_000
+        assert own_window > 400_000
+
+
+def test_the_window_does_not_grow_for_a_user_who_is_slow() -> None:
+    network = Network(Conditions(delay=0.05), seed=1)
+    pair = Pair(Config(), Config(rwnd=50_000), network)
+    pair.connect()
+    receive_for(pair, 10.0, 0.5)
+    pair.run_for(1.0)
+    assert pair.b.statistics().held < 50_000 + 5000
+    pair.b.receive(0, 1000, now=pair.now)
+    assert pair.b.statistics().own_window <= 50_000
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_window_updates_may_be_lost_pitfall_s20(seed: int) -> None:
     network = Network(Conditions(delay=0.01, loss=0.3), seed=seed)

@@ -25,10 +25,10 @@ class SackPolicy:
         self.owed = False
         """Something arrived that no SACK has reported."""
 
-    def packet_with_data(self) -> None:
-        """A packet that carried DATA, or a FORWARD-TSN, was processed."""
+    def packets_with_data(self, count: int) -> None:
+        """So many packets that carried DATA, or a FORWARD-TSN, were processed."""
         self.owed = True
-        self._packets += 1
+        self._packets += count
         if self._packets >= self._frequency or not self._seen_data:
             self._seen_data = True
             self.now = True

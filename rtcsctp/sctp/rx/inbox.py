@@ -76,6 +76,13 @@ class Inbox:
         self.messages += 1
         return True
 
+    def begin_readable(self, stream: InStream, stream_id: int) -> deque[Message]:
+        """Where to append messages of a stream that had none for the user."""
+        self._readable.append(stream_id)
+        ready: deque[Message] = deque()
+        stream.ready = ready
+        return ready
+
     def put(self, whole: Whole) -> None:
         """A complete message; makes readable what can be. A stale one is dropped (S22)."""
         stream = self._streams.get(whole.stream_id) or self.stream(whole.stream_id)

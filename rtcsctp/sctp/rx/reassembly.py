@@ -62,17 +62,36 @@ class Reassembly(Protocol):
         """Whether all that is held, if anything is, belongs to one message."""
 
     def add(self, chunk: Data) -> Whole | None:
-        """Take a fragment; give the message that it completes.
+        """Take a chunk; give the message that it completes, or is.
 
         Raises:
             RemoteProtocolError: fragments that contradict each other, or a message above the limit.
         """
+
+    def add_fragment(
+        self,
+        tsn: int,
+        flags: int,
+        stream_id: int,
+        sequence: int,
+        fsn: int,
+        ppid: int,
+        payload: bytes,
+    ) -> Whole | None:
+        """The same for a fragment, which is not both beginning and end, in bare numbers."""
 
     def forward(self, tsn: int, skipped: list[tuple[int, bool, int]]) -> None:
         """Drop incomplete messages that the peer has given up."""
 
     def drop_streams(self, stream_ids: Container[int] | None, last_tsn: int) -> None:
         """Drop incomplete messages of streams (None: all) that were reset after `last_tsn`."""
+
+
+def _whole(chunk: Data) -> Whole:
+    """The message that a chunk is."""
+    charge = len(chunk.payload) + FRAGMENT_OVERHEAD
+    unordered = bool(chunk.flags & UNORDERED)
+    return Whole(chunk.stream_id, unordered, chunk.sequence, chunk.ppid, chunk.payload, charge)
 
 
 class _Run:
@@ -90,15 +109,17 @@ class _Run:
         "stream_id",
     )
 
-    def __init__(self, chunk: Data, sequence: int) -> None:
-        self.start = self.end = chunk.tsn
-        self.stream_id = chunk.stream_id
+    def __init__(
+        self, tsn: int, flags: int, stream_id: int, sequence: int, ppid: int, payload: bytes
+    ) -> None:
+        self.start = self.end = tsn
+        self.stream_id = stream_id
         self.sequence = sequence
-        self.ppid = chunk.ppid
-        self.parts: list[bytes] | deque[bytes] = [chunk.payload]
-        self.size = len(chunk.payload)
-        self.has_begin = bool(chunk.flags & BEGIN)
-        self.has_end = bool(chunk.flags & END)
+        self.ppid = ppid
+        self.parts: list[bytes] | deque[bytes] = [payload]
+        self.size = len(payload)
+        self.has_begin = bool(flags & BEGIN)
+        self.has_end = bool(flags & END)
 
 
 _UNORDERED_SEQUENCE = -1
@@ -129,43 +150,72 @@ class DataReassembly:
 
     def add(self, chunk: Data) -> Whole | None:
         """See `Reassembly.add`."""
-        tsn, flags, payload = chunk.tsn, chunk.flags, chunk.payload
-        stream_id = chunk.stream_id
-        if flags & _BOTH_ENDS == _BOTH_ENDS:
-            charge = len(payload) + FRAGMENT_OVERHEAD
-            return Whole(
-                stream_id, bool(flags & UNORDERED), chunk.sequence, chunk.ppid, payload, charge
-            )
-        sequence = _UNORDERED_SEQUENCE if flags & UNORDERED else chunk.sequence
-        self.held += len(payload) + FRAGMENT_OVERHEAD
-        run = None if flags & BEGIN else self._by_end.get(tsn - 1)
-        if run is not None and _same(run, stream_id, sequence) and not run.has_end:
+        if chunk.flags & _BOTH_ENDS == _BOTH_ENDS:
+            return _whole(chunk)
+        return self.add_fragment(
+            chunk.tsn,
+            chunk.flags,
+            chunk.stream_id,
+            chunk.sequence,
+            chunk.fsn,
+            chunk.ppid,
+            chunk.payload,
+        )
+
+    def add_fragment(
+        self,
+        tsn: int,
+        flags: int,
+        stream_id: int,
+        sequence: int,
+        fsn: int,  # noqa: ARG002
+        ppid: int,
+        payload: bytes,
+    ) -> Whole | None:
+        """See `Reassembly.add_fragment`."""
+        size = len(payload)
+        self.held += size + FRAGMENT_OVERHEAD
+        number = _UNORDERED_SEQUENCE if flags & UNORDERED else sequence
+        by_end = self._by_end
+        run = None if flags & BEGIN else by_end.get(tsn - 1)
+        if (
+            run is not None
+            and run.sequence == number
+            and run.stream_id == stream_id
+            and not run.has_end
+        ):
             # What comes in order is appended to what is there: the usual case.
-            del self._by_end[tsn - 1]
+            del by_end[tsn - 1]
             run.parts.append(payload)
-            run.size += len(payload)
+            run.size += size
             run.end = tsn
-            run.has_end = bool(flags & END)
+            if flags & END:
+                run.has_end = True
         else:
-            run = _Run(chunk, sequence)
+            run = _Run(tsn, flags, stream_id, number, ppid, payload)
             self._remember(run)
         right = None if flags & END else self._by_start.get(tsn + 1)
-        if right is not None and _same(right, stream_id, sequence) and not right.has_begin:
-            del self._by_end[right.end], self._by_start[right.start], self._by_start[run.start]
+        if (
+            right is not None
+            and right.sequence == number
+            and right.stream_id == stream_id
+            and not right.has_begin
+        ):
+            del by_end[right.end], self._by_start[right.start], self._by_start[run.start]
             run = _join(run, right)
             self._by_start[run.start] = run
-        self._by_end[run.end] = run
+        by_end[run.end] = run
         if run.size > self._limit:
             raise RemoteProtocolError(
                 f"a message of more than {self._limit} bytes on stream {stream_id}"
             )
         if not (run.has_begin and run.has_end):
             return None
-        del self._by_start[run.start], self._by_end[run.end]
+        del self._by_start[run.start], by_end[run.end]
         charge = run.size + FRAGMENT_OVERHEAD * len(run.parts)
         self.held -= charge
         data = b"".join(run.parts)
-        return Whole(stream_id, bool(flags & UNORDERED), chunk.sequence, run.ppid, data, charge)
+        return Whole(stream_id, bool(flags & UNORDERED), sequence, run.ppid, data, charge)
 
     def forward(self, tsn: int, skipped: list[tuple[int, bool, int]]) -> None:
         """See `Reassembly.forward`: a run that misses something at or below the new TSN is lost.
@@ -213,11 +263,6 @@ class DataReassembly:
         self.held -= run.size + FRAGMENT_OVERHEAD * len(run.parts)
 
 
-def _same(run: _Run, stream_id: int, sequence: int) -> bool:
-    """Whether a fragment may belong to the message of `run`."""
-    return run.stream_id == stream_id and run.sequence == sequence
-
-
 def _join(left: _Run, right: _Run) -> _Run:
     """`left` and the run that follows it directly, as one; the shorter one moves."""
     if len(left.parts) >= len(right.parts):
@@ -235,12 +280,15 @@ def _join(left: _Run, right: _Run) -> _Run:
 
 
 class _Partial:
-    """The fragments of one I-DATA message, by FSN."""
+    """The fragments of one I-DATA message: those in order from its beginning, and others by FSN."""
 
-    __slots__ = ("fragments", "last_fsn", "max_fsn", "ppid", "size")
+    __slots__ = ("last_fsn", "later", "max_fsn", "parts", "ppid", "size")
 
     def __init__(self) -> None:
-        self.fragments: dict[int, bytes] = {}
+        self.parts: list[bytes] = []
+        """Fragments 0 to n - 1."""
+        self.later: dict[int, bytes] = {}
+        """Fragments behind one that is missing."""
         self.ppid = 0
         self.size = 0
         self.last_fsn = -1
@@ -265,44 +313,78 @@ class IDataReassembly:
 
     def add(self, chunk: Data) -> Whole | None:
         """See `Reassembly.add`."""
-        flags, payload = chunk.flags, chunk.payload
-        stream_id, unordered, mid = chunk.stream_id, bool(flags & UNORDERED), chunk.sequence
-        if flags & _BOTH_ENDS == _BOTH_ENDS:
-            charge = len(payload) + FRAGMENT_OVERHEAD
-            return Whole(stream_id, unordered, mid, chunk.ppid, payload, charge)
-        messages = self._partial.setdefault((stream_id, unordered), {})
-        partial = messages.get(mid)
+        if chunk.flags & _BOTH_ENDS == _BOTH_ENDS:
+            return _whole(chunk)
+        return self.add_fragment(
+            chunk.tsn,
+            chunk.flags,
+            chunk.stream_id,
+            chunk.sequence,
+            chunk.fsn,
+            chunk.ppid,
+            chunk.payload,
+        )
+
+    def add_fragment(
+        self,
+        tsn: int,  # noqa: ARG002
+        flags: int,
+        stream_id: int,
+        sequence: int,
+        fsn: int,
+        ppid: int,
+        payload: bytes,
+    ) -> Whole | None:
+        """See `Reassembly.add_fragment`."""
+        unordered = bool(flags & UNORDERED)
+        messages = self._partial.get((stream_id, unordered))
+        if messages is None:
+            messages = self._partial[stream_id, unordered] = {}
+        partial = messages.get(sequence)
         if partial is None:
-            partial = messages[mid] = _Partial()
-        fsn = chunk.fsn
+            partial = messages[sequence] = _Partial()
         if not fsn and not flags & BEGIN:
-            raise RemoteProtocolError(f"message {mid} of stream {stream_id} has no beginning")
-        if fsn in partial.fragments:
+            raise RemoteProtocolError(f"message {sequence} of stream {stream_id} has no beginning")
+        parts = partial.parts
+        if fsn == len(parts) and not partial.later:
+            # It follows what is there, and nothing lies behind it, no end either: the usual case.
+            parts.append(payload)
+            partial.max_fsn = fsn
+        elif fsn < len(parts) or fsn in partial.later:
             return None  # the same fragment under a new TSN (pitfall S35): we have it
+        else:
+            if flags & END and (partial.last_fsn >= 0 or fsn < partial.max_fsn):
+                raise RemoteProtocolError(f"message {sequence} of stream {stream_id} has two ends")
+            if 0 <= partial.last_fsn < fsn:
+                raise RemoteProtocolError(
+                    f"message {sequence} of stream {stream_id} goes on behind its end"
+                )
+            self._keep(partial, fsn, payload)
         if flags & BEGIN:
-            partial.ppid = chunk.ppid
-        if flags & END:
-            if partial.last_fsn >= 0 or fsn < partial.max_fsn:
-                raise RemoteProtocolError(f"message {mid} of stream {stream_id} has two ends")
+            partial.ppid = ppid
+        elif flags & END:
             partial.last_fsn = fsn
-        elif 0 <= partial.last_fsn < fsn:
-            raise RemoteProtocolError(f"message {mid} of stream {stream_id} goes on behind its end")
-        partial.max_fsn = max(partial.max_fsn, fsn)
-        partial.fragments[fsn] = payload
-        partial.size += len(payload)
-        self.held += len(payload) + FRAGMENT_OVERHEAD
+        size = len(payload)
+        partial.size += size
+        self.held += size + FRAGMENT_OVERHEAD
         if partial.size > self._limit:
             raise RemoteProtocolError(
                 f"a message of more than {self._limit} bytes on stream {stream_id}"
             )
-        count = len(partial.fragments)
-        if count != partial.last_fsn + 1:
+        if partial.last_fsn < 0 or len(parts) <= partial.last_fsn:
             return None
-        # All FSNs are distinct and none is above the last one, so none is missing.
-        self._forget((stream_id, unordered), mid)
-        data = b"".join([partial.fragments[i] for i in range(count)])
-        charge = partial.size + FRAGMENT_OVERHEAD * count
-        return Whole(stream_id, unordered, mid, partial.ppid, data, charge)
+        self._forget((stream_id, unordered), sequence)
+        charge = partial.size + FRAGMENT_OVERHEAD * len(parts)
+        return Whole(stream_id, unordered, sequence, partial.ppid, b"".join(parts), charge)
+
+    @staticmethod
+    def _keep(partial: _Partial, fsn: int, payload: bytes) -> None:
+        """A fragment that does not come in order: with it, others may be in order now."""
+        parts, later = partial.parts, partial.later
+        partial.max_fsn = max(partial.max_fsn, fsn)
+        later[fsn] = payload
+        while (next_part := later.pop(len(parts), None)) is not None:
+            parts.append(next_part)
 
     def forward(self, tsn: int, skipped: list[tuple[int, bool, int]]) -> None:  # noqa: ARG002
         """See `Reassembly.forward`: what is named, and what is below it, is lost.
@@ -330,6 +412,6 @@ class IDataReassembly:
     def _forget(self, key: tuple[int, bool], mid: int) -> None:
         messages = self._partial[key]
         partial = messages.pop(mid)
-        self.held -= partial.size + FRAGMENT_OVERHEAD * len(partial.fragments)
+        self.held -= partial.size + FRAGMENT_OVERHEAD * (len(partial.parts) + len(partial.later))
         if not messages:
             del self._partial[key]

@@ -91,6 +91,13 @@ class ReceivedTsns:
             return True
         return False
 
+    def extend(self, highest: int) -> None:
+        """Everything from the TSN behind the highest one up to this one has arrived."""
+        if self._ends:
+            self._ends[-1] = highest
+        else:
+            self.cumulative = highest
+
     def advance(self, tsn: int) -> None:
         """Count everything up to `tsn` as arrived, and what follows it directly (RFC 3758 3.6)."""
         if tsn <= self.cumulative:

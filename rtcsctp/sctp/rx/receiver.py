@@ -8,7 +8,8 @@ with an overhead per chunk; above the window only what unblocks something is tak
 - the next TSN, while the user has nothing to read, so that only more can give him something; and
   anything, if a single message is incomplete then: so do messages arrive that exceed the window.
 
-Both end at a hard limit of the window and two messages of the largest size.
+Both end at a hard limit of the window and two messages of the largest size. The window itself grows
+with what the path carries (`rtcsctp.sctp.rx.window`).
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from rtcsctp.sctp.rx.reassembly import (
     Reassembly,
 )
 from rtcsctp.sctp.rx.received import MAX_AHEAD, ReceivedTsns
+from rtcsctp.sctp.rx.window import Window
 from rtcsctp.sctp.wire.chunks import (
     BEGIN,
     END,
@@ -78,14 +80,13 @@ class Receiver:
     __slots__ = (
         "_advertised",
         "_config",
-        "_hard_limit",
-        "_interleaved",
-        "_max_message_size",
-        "_reassembly",
-        "_rwnd",
         "deferred",
         "inbox",
+        "interleaved",
+        "limits",
+        "max_message_size",
         "policy",
+        "reassembly",
         "stream_count",
         "tsns",
         "unread_at_reset",
@@ -101,10 +102,11 @@ class Receiver:
         inbox: Inbox,
     ) -> None:
         self._config = config
-        self._interleaved = interleaved
-        self._hard_limit = config.rwnd + 2 * config.max_message_size
-        self._advertised = self._rwnd = config.rwnd
-        self._max_message_size = config.max_message_size
+        self.interleaved = interleaved
+        self.limits = Window(config)
+        """What may be held."""
+        self._advertised = config.rwnd
+        self.max_message_size = config.max_message_size
         self.stream_count = stream_count
         """Streams that the peer may send on."""
         self.inbox = inbox
@@ -113,11 +115,11 @@ class Receiver:
         self.deferred: DeferredReset | None = None
         self.unread_at_reset: dict[int, int] = {}
         """Messages of each stream of the last reset that came before it and were not taken then."""
-        self._reassembly: Reassembly = self._new_reassembly()
+        self.reassembly: Reassembly = self._new_reassembly()
 
     def _new_reassembly(self) -> Reassembly:
         size = self._config.max_message_size
-        return IDataReassembly(size) if self._interleaved else DataReassembly(size)
+        return IDataReassembly(size) if self.interleaved else DataReassembly(size)
 
     # ------------------------------------------------------------------------------- window
 
@@ -125,7 +127,7 @@ class Receiver:
     def held(self) -> int:
         """Bytes charged against the window."""
         deferred = self.deferred.charge if self.deferred is not None else 0
-        return self._reassembly.held + self.inbox.held + deferred
+        return self.reassembly.held + self.inbox.held + deferred
 
     @property
     def window(self) -> int:
@@ -135,11 +137,11 @@ class Receiver:
         closed: silly-window avoidance, RFC 1122 section 4.2.3.3. Where the user has nothing to
         read because a single message is incomplete, half the buffer is opened again.
         """
-        rwnd, held = self._rwnd, self.held
+        rwnd, held = self.limits.size, self.held
         smallest = min(self._config.mtu, rwnd // 2)
         free = rwnd - held
         if free < smallest and self._needs_more:
-            free = min(rwnd // 2, self._hard_limit - held)
+            free = min(rwnd // 2, self.limits.hard_limit - held)
         return free if free >= smallest else 0
 
     def should_update_window(self) -> bool:
@@ -150,13 +152,13 @@ class Receiver:
         window = self.window
         grown = window - self._advertised
         two_packets = 2 * self._config.mtu
-        return grown >= self._config.rwnd // 4 or (self._advertised < two_packets <= window)
+        return grown >= self.limits.size // 4 or (self._advertised < two_packets <= window)
 
     def _has_room(self, tsn: int) -> bool:
         held = self.held
-        if held < self._config.rwnd:
+        if held < self.limits.size:
             return True
-        if held >= self._hard_limit:
+        if held >= self.limits.hard_limit:
             return False
         if tsn < self.tsns.highest or self._needs_more:
             return True
@@ -169,7 +171,7 @@ class Receiver:
         No TSN is missing, and one message is incomplete. Of several, the window stays closed, and
         the sender's probes finish one: more room would only let more of all of them in.
         """
-        return not self.inbox.unread and not self.tsns.has_gap and self._reassembly.is_single
+        return not self.inbox.unread and not self.tsns.has_gap and self.reassembly.is_single
 
     # ----------------------------------------------------------------------------- arrivals
 
@@ -183,7 +185,7 @@ class Receiver:
         tsn = chunk.tsn = unwrap32(chunk.tsn, tsns.cumulative)
         if (
             chunk.payload
-            and self._reassembly.held + self.inbox.held < self._rwnd
+            and self.reassembly.held + self.inbox.held < self.limits.size
             and self.deferred is None
             and tsns.add_next(tsn)
         ):
@@ -208,7 +210,7 @@ class Receiver:
             return Arrival.DUPLICATE
         if not self._has_room(tsn):
             self.policy.immediately()
-            if self.held >= self._hard_limit and not self.inbox.unread:
+            if self.held >= self.limits.hard_limit and not self.inbox.unread:
                 return Arrival.OUT_OF_RESOURCE
             return Arrival.NO_ROOM
         had_gap = tsns.has_gap
@@ -229,7 +231,7 @@ class Receiver:
         inbox, flags = self.inbox, chunk.flags
         stream = inbox.stream(chunk.stream_id)
         if not flags & UNORDERED:
-            unwrap = unwrap32 if self._interleaved else unwrap16
+            unwrap = unwrap32 if self.interleaved else unwrap16
             chunk.sequence = unwrap(chunk.sequence, stream.next_sequence)
             if chunk.sequence < stream.next_sequence:
                 return  # stale (pitfall S22)
@@ -238,16 +240,16 @@ class Receiver:
             self._check_size(size, chunk.stream_id)
             if inbox.put_simple(stream, chunk, size + FRAGMENT_OVERHEAD):
                 return  # from the packet to the user without a detour
-        whole = self._reassembly.add(chunk)
+        whole = self.reassembly.add(chunk)
         if whole is not None:
             self._check_size(len(whole.data), chunk.stream_id)
             inbox.put(whole)
 
     def _check_size(self, size: int, stream_id: int) -> None:
-        if size > self._max_message_size:
+        if size > self.max_message_size:
             raise RemoteProtocolError(
                 f"a message of {size} bytes on stream {stream_id}, above the limit of"
-                f" {self._max_message_size}"
+                f" {self.max_message_size}"
             )
 
     def handle_forward_tsn(self, chunk: ForwardTsn) -> Arrival:
@@ -256,7 +258,7 @@ class Receiver:
         if tsn <= self.tsns.cumulative:
             self.policy.immediately()  # our SACK was lost (pitfall S32)
             return Arrival.DUPLICATE
-        if tsn > self.tsns.cumulative + max(MAX_AHEAD, self._config.rwnd):
+        if tsn > self.tsns.cumulative + max(MAX_AHEAD, self.limits.size):
             return Arrival.TOO_FAR
         self.tsns.advance(tsn)
         self.policy.immediately()  # the peer is blocked on this
@@ -273,7 +275,7 @@ class Receiver:
         return Arrival.ACCEPTED
 
     def _skip(self, tsn: int, skipped: list[tuple[int, bool, int]]) -> None:
-        unwrap = unwrap32 if self._interleaved else unwrap16
+        unwrap = unwrap32 if self.interleaved else unwrap16
         # Each entry costs a look at all that waits on its stream, so a stream that is named a
         # thousand times is looked at once (pitfall S33).
         largest: dict[tuple[int, bool], int] = {}
@@ -285,7 +287,7 @@ class Receiver:
                 near = self.inbox.stream(stream_id).next_sequence
             number = unwrap(sequence, near)
             largest[key] = max(number, largest.get(key, number))
-        self._reassembly.forward(tsn, [(*key, number) for key, number in largest.items()])
+        self.reassembly.forward(tsn, [(*key, number) for key, number in largest.items()])
         for (stream_id, unordered), number in largest.items():
             if not unordered:
                 self.inbox.skip(stream_id, number)
@@ -318,13 +320,13 @@ class Receiver:
         return True
 
     def _reset(self, streams: frozenset[int] | None, last_tsn: int) -> None:
-        self._reassembly.drop_streams(streams, last_tsn)
+        self.reassembly.drop_streams(streams, last_tsn)
         self.inbox.reset(streams)
         self.unread_at_reset = self.inbox.unread_of(streams)
 
     def reset_association(self, next_tsn: int) -> None:
         """Everything begins anew at `next_tsn`, all streams at 0 (RFC 6525 5.2.4 G4, 5.2.7 H5)."""
-        self._reassembly.drop_streams(None, self.tsns.highest)
+        self.reassembly.drop_streams(None, self.tsns.highest)
         self.inbox.reset(None)
         self.deferred = None
         self.tsns = ReceivedTsns(next_tsn - 1)
@@ -337,6 +339,14 @@ class Receiver:
         if taken and self.should_update_window():
             self.policy.immediately()
         return taken
+
+    def adapt_window(self, charge: int, srtt: float | None, now: float) -> None:
+        """The user has taken what was charged as `charge`: the window may grow.
+
+        `srtt` is the round trip that the sending half knows of, if it does, seconds.
+        """
+        if self.limits.taken(charge, self.inbox.held, srtt, now):
+            self.policy.immediately()
 
     def give_back(self, messages: Sequence[Message]) -> None:
         """Messages that were set aside take no room any more; asks for a SACK like `receive`."""

@@ -29,11 +29,13 @@ from rtcsctp.sctp.wire.tlv import PADDING, Tlv
 
 __all__ = [
     "BEGIN",
+    "DATA_CHUNK",
     "DATA_HEADER_SIZE",
     "END",
     "HEADER",
     "HEADER_SIZE",
     "IMMEDIATE",
+    "I_DATA_CHUNK",
     "I_DATA_HEADER_SIZE",
     "SACK_HEADER_SIZE",
     "UNORDERED",
@@ -112,15 +114,15 @@ BEGIN = 2
 UNORDERED = 4
 IMMEDIATE = 8
 
-_DATA = struct.Struct(">BBHIHHI")
+DATA_CHUNK = struct.Struct(">BBHIHHI")
 """Type, flags, length | TSN | stream, SSN | PPID: the header of DATA."""
-DATA_HEADER_SIZE = _DATA.size
+DATA_HEADER_SIZE = DATA_CHUNK.size
 
-_I_DATA = struct.Struct(">BBHIHHII")
+I_DATA_CHUNK = struct.Struct(">BBHIHHII")
 """Type, flags, length | TSN | stream, reserved | MID | PPID (first fragment) or FSN: that of
 I-DATA.
 """
-I_DATA_HEADER_SIZE = _I_DATA.size
+I_DATA_HEADER_SIZE = I_DATA_CHUNK.size
 
 _DATA_VALUE = struct.Struct(">IHHI")
 _I_DATA_VALUE = struct.Struct(">IHHII")
@@ -158,7 +160,7 @@ def encode_data(tsn: int, flags: int, stream_id: int, ssn: int, ppid: int, paylo
     """A DATA chunk, padded; `payload` is not empty."""
     size = len(payload)
     return (
-        _DATA.pack(0, flags, DATA_HEADER_SIZE + size, tsn, stream_id, ssn, ppid)
+        DATA_CHUNK.pack(0, flags, DATA_HEADER_SIZE + size, tsn, stream_id, ssn, ppid)
         + payload
         + PADDING[size & 3]
     )
@@ -170,7 +172,9 @@ def encode_i_data(
     """An I-DATA chunk, padded; the last field is the PPID if flags has BEGIN, else the FSN."""
     size = len(payload)
     return (
-        _I_DATA.pack(0x40, flags, I_DATA_HEADER_SIZE + size, tsn, stream_id, 0, mid, ppid_or_fsn)
+        I_DATA_CHUNK.pack(
+            0x40, flags, I_DATA_HEADER_SIZE + size, tsn, stream_id, 0, mid, ppid_or_fsn
+        )
         + payload
         + PADDING[size & 3]
     )

@@ -11,22 +11,25 @@ import struct
 
 from google_crc32c import extend, value
 
-__all__ = ["Envelope"]
+__all__ = ["ENVELOPE_SIZE", "Envelope"]
 
 _START = struct.Struct(">HHI")
 _CRC = struct.Struct("<I")
 _ZERO = b"\0\0\0\0"
-_HEADER_SIZE = 12
+ENVELOPE_SIZE = 12
+"""Bytes of the common header: the first chunk begins behind them."""
 
 
 class Envelope:
     """Source port, destination port and verification tag of packets in one direction."""
 
-    __slots__ = ("_crc", "start")
+    __slots__ = ("_crc", "start", "unchecked_start")
 
     def __init__(self, source_port: int, destination_port: int, tag: int) -> None:
         self.start = _START.pack(source_port, destination_port, tag)
         """The first eight bytes of each packet."""
+        self.unchecked_start = self.start + _ZERO
+        """The common header of a packet with checksum zero."""
         self._crc = value(self.start + _ZERO)
 
     def seal(self, body: bytes) -> bytes:
@@ -35,9 +38,9 @@ class Envelope:
 
     def seal_unchecked(self, body: bytes) -> bytes:
         """A packet with checksum zero (RFC 9653)."""
-        return self.start + _ZERO + body
+        return self.unchecked_start + body
 
     def is_intact(self, packet: bytes) -> bool:
         """Whether the checksum of a packet is right that begins with `start`."""
         (stored,) = _CRC.unpack_from(packet, 8)
-        return bool(extend(self._crc, packet[_HEADER_SIZE:]) == stored)
+        return bool(extend(self._crc, packet[ENVELOPE_SIZE:]) == stored)

@@ -9,7 +9,7 @@ from rtcsctp.sctp.rx.acknowledge import SackPolicy
 
 def after_first_data(frequency: int = 2) -> SackPolicy:
     policy = SackPolicy(frequency)
-    policy.packet_with_data()
+    policy.packets_with_data(1)
     policy.sent()
     return policy
 
@@ -23,7 +23,7 @@ def test_nothing_is_owed_before_data_came() -> None:
 def test_very_first_data_is_acknowledged_at_once() -> None:
     """Pitfall S15."""
     policy = SackPolicy(2)
-    policy.packet_with_data()
+    policy.packets_with_data(1)
     assert policy.owed
     assert policy.now
 
@@ -32,10 +32,10 @@ def test_every_second_packet_is_acknowledged_at_once() -> None:
     """Pitfall S15: "at least every second packet (not every second DATA chunk)"."""
     policy = after_first_data()
     for _ in range(3):
-        policy.packet_with_data()
+        policy.packets_with_data(1)
         assert policy.owed
         assert not policy.now  # the delay timer runs, 200 ms at most
-        policy.packet_with_data()
+        policy.packets_with_data(1)
         assert policy.now
         policy.sent()
         assert not policy.owed
@@ -44,9 +44,9 @@ def test_every_second_packet_is_acknowledged_at_once() -> None:
 
 def test_sack_that_went_along_with_something_else_counts() -> None:
     policy = after_first_data()
-    policy.packet_with_data()
+    policy.packets_with_data(1)
     policy.sent()
-    policy.packet_with_data()
+    policy.packets_with_data(1)
     assert not policy.now
 
 
@@ -54,9 +54,9 @@ def test_sack_that_went_along_with_something_else_counts() -> None:
 def test_frequency_is_a_matter_of_configuration(frequency: int) -> None:
     policy = after_first_data(frequency)
     for _ in range(frequency - 1):
-        policy.packet_with_data()
+        policy.packets_with_data(1)
         assert not policy.now
-    policy.packet_with_data()
+    policy.packets_with_data(1)
     assert policy.now
 
 
@@ -64,7 +64,7 @@ def test_request_for_an_immediate_sack_holds_until_it_is_sent() -> None:
     """Pitfalls S15 and S16: a gap, a duplicate, the I bit."""
     policy = after_first_data()
     policy.immediately()
-    policy.packet_with_data()
+    policy.packets_with_data(1)
     assert policy.owed
     assert policy.now
     policy.sent()

@@ -671,7 +671,7 @@ class Path:
             if self.arrives():
                 for chunk in packet:
                     receiver.handle_data(chunk)
-                receiver.policy.packet_with_data()
+                receiver.policy.packets_with_data(1)
         for stream in range(10):
             if self.chance.random() < 0.7:
                 self.read += receiver.receive(stream, 3)
