@@ -61,6 +61,8 @@ class Program:
             raise ProgramError(f"ended during {do!r}: {self._complaint()}") from None
         except trio.TooSlowError:
             raise ProgramError(f"{do!r} took more than {PATIENCE:.0f} s") from None
+        finally:
+            self._waiting.pop(request, None)
         if "error" in answer:
             raise ProgramError(f"{do!r}: {answer['error']}")
         return answer
@@ -73,7 +75,8 @@ class Program:
             *lines, rest = (rest + data).split(b"\n")
             for line in lines:
                 answer = json.loads(line)
-                self._waiting.pop(answer["id"]).send_nowait(answer)
+                if waiting := self._waiting.get(answer["id"]):  # nobody is, if it was cancelled
+                    waiting.send_nowait(answer)
         for waiting in self._waiting.values():
             waiting.close()
 
