@@ -7,6 +7,7 @@ own, in which the project is installed as a user would have it, not imported fro
 from __future__ import annotations
 
 import shutil
+from itertools import takewhile
 from pathlib import Path
 
 import nox
@@ -105,7 +106,15 @@ def trio_typing(session: nox.Session) -> None:
 
 @nox.session
 def benchmarks(session: nox.Session) -> None:
-    """Speed of the core, of the runtime, and of setting peers up; arguments go to all programs."""
+    """Speed: beside other stacks, as work grows, and of the core alone; all of them quick.
+
+    Arguments name programs of benchmarks/ to run instead, followed by options for each of them:
+    `nox -s benchmarks -- peers associations --quick`. With arguments, only --quick makes it quick.
+    """
     install(session, "benchmarks")
-    for program in ("core.py", "runtime.py", "setup.py"):
-        session.run("python", str(Path("benchmarks", program)), *session.posargs)
+    names = list(takewhile(lambda word: not word.startswith("-"), session.posargs))
+    options = session.posargs[len(names) :]
+    if not session.posargs:
+        options = ["--quick"]
+    for name in names or ("peers", "growth", "core"):
+        session.run("python", str(Path("benchmarks", f"{name}.py")), *options)

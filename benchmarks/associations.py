@@ -1,7 +1,7 @@
 """Speed of the runtime: two associations in one process, over loopback UDP and over memory.
 
-``python benchmarks/runtime.py [--quick] [--link udp|memory]``. Both ends share one thread, so a
-program that is only one end has about twice the time per packet. Each figure is the median of
+``python benchmarks/associations.py [--quick] [--link udp|memory]``. Both ends share one thread, so
+a program that is only one end has about twice the time per packet. Each figure is the median of
 several runs, with the lowest and the highest of them.
 """
 
