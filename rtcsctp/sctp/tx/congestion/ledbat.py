@@ -231,6 +231,7 @@ class Ledbat:
             step = max(off_target, -0.5) * cwnd  # 2.5: down may be faster; LEDBAT++ 4.2
         cwnd += step * min(acked.size / cwnd, 1.0)
         self._set(max(cwnd, float(_MIN_CWND * packet)))
+        self.ssthresh = min(self.ssthresh, self.cwnd)  # or it would be slow start again
 
     def _wait(self, begins: bool, now: float) -> None:
         """Two packets for two round trips; then slow start, to where it was."""
