@@ -1,208 +1,249 @@
-"""How many bytes may be in flight (RFC 9260 7.2), by hand."""
+"""What all controllers have in common, and what they do with a bottleneck."""
 
 from __future__ import annotations
+
+import functools
+import math
+import random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtcsctp.sctp.config import Config
-from rtcsctp.sctp.tx.congestion import Acked, Lost, Rfc9260
+from rtcsctp.sctp.config import CONTROLLERS, Config
+from rtcsctp.sctp.tx.congestion import Acked, CongestionController, Lost, make_controller
 
-PMDCS = 1000
+from .bottleneck import PACKET, Bottleneck, Flow, jain
 
-
-def controller(cwnd: int, ssthresh: int = 1 << 40, *, limit: int = 1) -> Rfc9260:
-    made = Rfc9260(Config(slow_start_limit=limit), PMDCS)
-    made.cwnd, made.ssthresh = cwnd, ssthresh
-    return made
+RATE = 600_000.0
+RTT = 0.06
+BDP = RATE * RTT
 
 
-def acked(
-    control: Rfc9260,
-    size: int,
-    *,
-    flight: int | None = None,
-    cumulative: bool = True,
-    recovering: bool = False,
-) -> int:
-    """A SACK, by default for a full window; the new cwnd."""
-    before = control.cwnd if flight is None else flight
-    told = Acked(0.0, size, before, before - size)
-    told.cumulative, told.recovering = cumulative, recovering
-    control.acked(told)
-    return control.cwnd
+def made(name: str, seed: int = 1, **settings: int) -> CongestionController:
+    return make_controller(name, Config(**settings), PACKET, random.Random(seed))  # type: ignore[arg-type]
 
 
-def test_it_begins_in_slow_start() -> None:
-    """7.2.1: "The initial value of ssthresh SHOULD be arbitrarily high"."""
-    control = Rfc9260(Config(initial_cwnd=10), PMDCS)
-    assert control.cwnd == 10 * PMDCS
+def state_of(control: CongestionController) -> dict[str, object]:
+    state: dict[str, object] = {}
+    for name in type(control).__slots__:  # type: ignore[attr-defined]
+        value = getattr(control, name)
+        slots = getattr(type(value), "__slots__", None)
+        state[name] = {key: getattr(value, key) for key in slots} if slots else value
+    state.pop("_rng", None)
+    return state
+
+
+@pytest.mark.parametrize("name", CONTROLLERS)
+def test_each_begins_with_the_initial_window_and_unpaced(name: str) -> None:
+    control = made(name, initial_cwnd=7)
+    assert type(control).__name__.lower() == name
+    assert control.cwnd == 7 * PACKET
+    assert control.pacing_rate == math.inf  # until a round trip is known
     assert control.ssthresh > 1 << 32
     assert control.partial_bytes_acked == 0
 
 
-# ---------------------------------------------------------------------------------- slow start
+@pytest.mark.parametrize("name", CONTROLLERS)
+def test_another_path_is_another_beginning(name: str) -> None:
+    flow = Flow(made(name), RTT)
+    link = Bottleneck(RATE, BDP, loss=0.01)
+    link.add(flow)
+    link.run(3.0)
+    assert flow.controller.cwnd != 10 * PACKET
+    flow.controller.path_changed()
+    assert state_of(flow.controller) == state_of(made(name))
 
 
-def test_slow_start_grows_by_what_was_acknowledged_and_not_by_more_than_the_limit() -> None:
-    """7.2.1: "the lesser of" both; the first is the answer to ACK splitting."""
-    control = controller(10_000, limit=2)
-    assert acked(control, 500) == 10_500
-    assert acked(control, 2000) == 12_500
-    assert acked(control, 9000) == 14_500
-
-
-def test_hundred_sacks_for_one_packet_gain_no_more_than_one() -> None:
-    """ACK splitting."""
-    control = controller(10_000, limit=16)
-    for _ in range(100):
-        acked(control, 10)
-    assert control.cwnd == 11_000
-
-
-@pytest.mark.parametrize(
-    ("flight", "cumulative", "recovering"),
-    [(5000, True, False), (10_000, False, False), (10_000, True, True)],
-    ids=["not fully used", "cumulative TSN did not move", "in fast recovery"],
-)
-def test_slow_start_does_not_grow(flight: int, cumulative: bool, recovering: bool) -> None:
-    """7.2.1; pitfall S14: a window that is not used says nothing of the path."""
-    control = controller(10_000)
-    acked(control, 900, flight=flight, cumulative=cumulative, recovering=recovering)
-    assert control.cwnd == 10_000
-
-
-def test_slow_start_goes_on_while_cwnd_is_not_above_ssthresh() -> None:
-    control = controller(10_000, 10_000)
-    assert acked(control, 1000) == 11_000
-    assert control.partial_bytes_acked == 0
-    assert acked(control, 1000) == 11_000
-    assert control.partial_bytes_acked == 1000
-
-
-# ------------------------------------------------------------------------ congestion avoidance
-
-
-def test_congestion_avoidance_adds_a_packet_for_each_window_acknowledged() -> None:
-    """7.2.2."""
-    control = controller(10_000, 4000)
-    for _ in range(9):
-        assert acked(control, 1000) == 10_000
-    assert acked(control, 1500) == 11_000
-    assert control.partial_bytes_acked == 500
-    for _ in range(10):
-        assert acked(control, 1000) == 11_000
-    assert acked(control, 1000) == 12_000
-
-
-def test_what_is_acknowledged_in_a_window_not_used_is_kept_up_to_one_window() -> None:
-    """7.2.2: "reset partial_bytes_acked to cwnd"; pitfall S14."""
-    control = controller(10_000, 4000)
-    for _ in range(30):
-        assert acked(control, 1000, flight=3000) == 10_000
-    assert control.partial_bytes_acked == 10_000
-    assert acked(control, 1000) == 11_000
-    assert control.partial_bytes_acked == 1000
-
-
-@pytest.mark.parametrize(
-    ("cumulative", "recovering"), [(False, False), (True, True)], ids=["gaps", "fast recovery"]
-)
-def test_what_was_acknowledged_meanwhile_does_not_add_up(
-    cumulative: bool, recovering: bool
-) -> None:
-    """7.2.2: "MUST NOT increment cwnd by more than PMDCS per RTT"."""
-    control = controller(10_000, 4000)
-    for _ in range(50):
-        assert acked(control, 1000, cumulative=cumulative, recovering=recovering) == 10_000
-    for _ in range(10):
-        acked(control, 1000)
-    assert control.cwnd <= 12_000
-
-
-def test_partial_bytes_are_forgotten_when_all_is_acknowledged() -> None:
-    """7.2.2, last rule."""
-    control = controller(10_000, 4000)
-    acked(control, 3000)
-    control.all_acked()
-    assert control.partial_bytes_acked == 0
-    assert control.cwnd == 10_000
-
-
-# ---------------------------------------------------------------------------------------- loss
-
-
-@pytest.mark.parametrize(("cwnd", "half"), [(20_000, 10_000), (9000, 4500), (5000, 4000)])
-def test_loss_halves_cwnd_but_not_below_four_packets(cwnd: int, half: int) -> None:
-    """7.2.3."""
-    control = controller(cwnd, 2000)
-    acked(control, 1500)
-    control.lost(Lost(0.0, PMDCS, 0, begins=True))
-    assert (control.cwnd, control.ssthresh, control.partial_bytes_acked) == (half, half, 0)
-
-
-def test_timeout_leaves_one_packet_and_slow_start_up_to_half() -> None:
-    """7.2.3; pitfall S7: partial_bytes_acked is 0."""
-    control = controller(20_000, 2000)
-    acked(control, 1500)
-    control.timed_out(0.0)
-    assert (control.cwnd, control.ssthresh, control.partial_bytes_acked) == (1000, 10_000, 0)
-    assert acked(control, 1000) == 2000
-    control.timed_out(0.0)
-    assert (control.cwnd, control.ssthresh) == (1000, 4000)
-
-
-# ---------------------------------------------------------------------------------------- idle
-
-
-def test_idle_window_halves_once_per_rto_down_to_four_packets() -> None:
-    """7.2.1, last rule; pitfall S14: ssthresh remembers what it was."""
-    for periods, cwnd in ((0, 40_000), (1, 20_000), (2, 10_000), (3, 5000), (4, 4000)):
-        control = controller(40_000)
-        control.idle(periods)
-        assert control.cwnd == cwnd
-        assert control.ssthresh == (1 << 40 if not periods else 40_000)
-    control = controller(40_000)
-    control.idle(1_000_000)
-    assert control.cwnd == 4000
-
-
-def test_idle_never_raises_a_small_window() -> None:
-    control = controller(1000, 8000)
-    control.idle(5)
-    assert (control.cwnd, control.ssthresh) == (1000, 8000)
+@pytest.mark.parametrize("name", CONTROLLERS)
+def test_larger_packets_leave_the_window_what_it_is_and_later_floors_follow(name: str) -> None:
+    flow = Flow(made(name), RTT)
+    link = Bottleneck(RATE, BDP)
+    link.add(flow)
+    link.run(2.0)
+    control = flow.controller
+    before = control.cwnd
+    control.mtu_changed(1400)
+    assert control.cwnd == before
+    control.timed_out(2.0)
+    assert control.cwnd == 1400
 
 
 @given(
+    st.sampled_from(CONTROLLERS),
     st.lists(
         st.tuples(
-            st.sampled_from(["acked", "lost", "timed out", "idle", "all acked"]),
-            st.integers(0, 20_000),
+            st.sampled_from(
+                ["acked", "lost", "recovered", "spurious", "timed out", "idle", "all", "mtu"]
+            ),
+            st.integers(1, 100),
             st.booleans(),
-            st.booleans(),
+            st.sampled_from([None, 0.0, 0.001, 0.2]),
         ),
-        max_size=80,
-    )
+        max_size=60,
+    ),
 )
-def test_whatever_happens_cwnd_stays_sane(steps: list[tuple[str, int, bool, bool]]) -> None:
-    control = controller(10_000, limit=16)
-    for kind, number, cumulative, recovering in steps:
-        before = control.cwnd
+def test_whatever_is_told_windows_and_rates_stay_sane(
+    name: str, steps: list[tuple[str, int, bool, float | None]]
+) -> None:
+    control = made(name)
+    now, delivered, lost, mtu = 0.0, 0, 0, PACKET
+    for kind, number, flag, rtt in steps:
+        now += number / 50
+        size = number * PACKET
+        control.sent(size, size + PACKET * flag, now)
         match kind:
             case "acked":
-                size = min(number, before)
-                acked(control, size, cumulative=cumulative, recovering=recovering)
-                assert before <= control.cwnd <= before + max(size, PMDCS)
+                acked = Acked(now, size, size, 0)
+                acked.prior_delivered, acked.prior_lost = delivered, lost
+                acked.delivered = delivered = delivered + size
+                acked.lost, acked.rtt, acked.interval = lost, rtt, rtt or 0.0
+                acked.sent_flight, acked.app_limited, acked.recovering = size, flag, flag
+                control.acked(acked)
             case "lost":
-                control.lost(Lost(0.0, PMDCS, 0, begins=True))
+                told = Lost(now, size, 0, begins=flag)
+                told.prior_lost, told.sent_flight = lost, size
+                told.lost = lost = lost + size
+                control.lost(told)
+            case "recovered":
+                control.recovered(now)
+            case "spurious":
+                control.spurious(now)
             case "timed out":
-                control.timed_out(0.0)
+                control.timed_out(now)
             case "idle":
                 control.idle(number)
-                assert control.cwnd <= before
-            case _:
+            case "all":
                 control.all_acked()
-        assert control.cwnd >= PMDCS
-        assert control.ssthresh >= 4 * PMDCS
+            case _:
+                mtu = 1000 + 10 * number
+                control.mtu_changed(mtu)
+        assert isinstance(control.cwnd, int)
+        assert min(PACKET, 1000) <= control.cwnd < 1 << 34
+        assert control.ssthresh >= 2 * 1000
+        assert control.pacing_rate > 0
         assert control.partial_bytes_acked >= 0
+
+
+# ------------------------------------------------------------------------------ with a bottleneck
+
+
+@functools.cache
+def alone(name: str, queue: float = 2.0, loss: float = 0.0, until: float = 12.0) -> Flow:
+    link = Bottleneck(RATE, queue * BDP, loss)
+    flow = link.add(Flow(made(name), RTT))
+    link.run(until)
+    return flow
+
+
+def pair(first: str, second: str, queue: float, until: float) -> tuple[Flow, Flow]:
+    """Two flows, of which the second begins two seconds later."""
+    link = Bottleneck(RATE, queue * BDP)
+    flows = link.add(Flow(made(first, 1), RTT)), link.add(Flow(made(second, 2), RTT, 2.0))
+    link.run(until)
+    return flows
+
+
+# A tenth of LEDBAT's time goes into its slowdowns.
+@pytest.mark.parametrize(
+    ("name", "share"), [("rfc9260", 0.97), ("cubic", 0.97), ("bbr", 0.95), ("ledbat", 0.85)]
+)
+def test_a_link_without_loss_is_used(name: str, share: float) -> None:
+    flow = alone(name)
+    assert flow.throughput(2, 12) >= share * RATE
+    assert not flow.timeouts
+
+
+@pytest.mark.parametrize("queue", [0.5, 2.0])
+def test_bbr_uses_a_link_that_loses_one_packet_in_a_hundred(queue: float) -> None:
+    bbr = alone("bbr", queue, 0.01)
+    assert bbr.throughput(1, 12) >= 0.8 * RATE
+    assert bbr.throughput(1, 12) > 2 * alone("rfc9260", queue, 0.01).throughput(1, 12)
+
+
+def test_cubic_is_no_slower_than_reno_where_packets_are_lost() -> None:
+    """RFC 9438 4.3."""
+    cubic, reno = (alone(name, 2.0, 0.01).throughput(1, 12) for name in ("cubic", "rfc9260"))
+    assert cubic >= 0.95 * reno
+
+
+def test_bbr_and_ledbat_keep_the_queue_short() -> None:
+    """BBR: what UP adds for a round in some seconds. LEDBAT: its target."""
+    link = Bottleneck(RATE, 10 * BDP)
+    bbr = link.add(Flow(made("bbr"), RTT))
+    link.run(12.0)
+    assert bbr.queueing(3, 12) < RTT / 2
+    assert max(wait for when, wait in bbr.delays if when > 3) < 1.5 * RTT
+    link = Bottleneck(RATE, 10 * BDP)
+    ledbat = link.add(Flow(made("ledbat"), RTT))
+    link.run(12.0)
+    assert ledbat.queueing(3, 12) < 0.07
+    assert max(wait for when, wait in ledbat.delays if when > 3) < 0.1
+
+
+@pytest.mark.parametrize("name", ["rfc9260", "cubic", "bbr"])
+def test_two_flows_of_a_kind_share_fairly(name: str) -> None:
+    flows = pair(name, name, 1.0, 30.0)
+    rates = [flow.throughput(10, 30) for flow in flows]
+    assert jain(rates) >= 0.95
+    assert sum(rates) >= 0.9 * RATE
+
+
+def test_ledbat_gives_way_and_takes_what_is_left() -> None:
+    link = Bottleneck(RATE, 3 * BDP)
+    ledbat = link.add(Flow(made("ledbat"), RTT))
+    reno = link.add(Flow(made("rfc9260"), RTT, 5.0))
+    link.run(20.0)
+    assert reno.throughput(8, 20) > 0.85 * RATE
+    reno.supply = 0
+    link.run(35.0)
+    assert ledbat.throughput(23, 35) > 0.8 * RATE
+
+
+@pytest.mark.parametrize("name", ["cubic", "bbr"])
+def test_neither_starves_a_flow_of_rfc_9260_nor_is_starved(name: str) -> None:
+    for flows in (pair(name, "rfc9260", 1.0, 30.0), pair("rfc9260", name, 1.0, 30.0)):
+        for flow in flows:
+            assert flow.throughput(10, 30) > 0.15 * RATE
+
+
+@pytest.mark.parametrize("name", CONTROLLERS)
+def test_a_path_that_becomes_slower_and_then_faster_is_followed(name: str) -> None:
+    link = Bottleneck(RATE, 2 * BDP)
+    flow = link.add(Flow(made(name), RTT))
+    link.run(5.0)
+    link.set_rate(RATE / 3)
+    link.run(15.0)
+    assert flow.throughput(9, 15) > 0.8 * RATE / 3
+    link.set_rate(RATE)
+    link.run(35.0)
+    assert flow.throughput(27, 35) > 0.75 * RATE
+
+
+@pytest.mark.parametrize("name", CONTROLLERS)
+def test_a_pause_does_no_harm(name: str) -> None:
+    link = Bottleneck(RATE, 2 * BDP)
+    flow = link.add(Flow(made(name), RTT))
+    link.run(4.0)
+    flow.supply = 0
+    link.run(8.0)
+    flow.supply = 600 * PACKET
+    link.call(8.0, flow, "wake", None)
+    link.run(12.0)
+    assert flow.supply <= 0
+    # 600 packets are 1.2 s at the link's rate.
+    done = next(when for when, count in flow.progress if count >= flow.sent - flow.lost)
+    assert done < 8.0 + (2.5 if name != "ledbat" else 4.0)
+
+
+@pytest.mark.parametrize("name", CONTROLLERS)
+def test_an_outage_is_survived(name: str) -> None:
+    link = Bottleneck(RATE, 2 * BDP)
+    flow = link.add(Flow(made(name), RTT))
+    link.run(4.0)
+    link.loss = 1.0
+    link.run(5.5)
+    assert flow.timeouts
+    link.loss = 0.0
+    link.run(14.0)
+    assert flow.throughput(10, 14) > 0.6 * RATE

@@ -412,7 +412,7 @@ class Bbr:
         if self._probe_rtt_delay < self._min_rtt or now > self._min_rtt_stamp + _MIN_RTT_WINDOW:
             first = self._min_rtt == math.inf
             self._min_rtt, self._min_rtt_stamp = self._probe_rtt_delay, self._probe_rtt_stamp
-            if first and self._min_rtt > 0:  # 5.6.2: the first guess at a rate
+            if first and 0 < self._min_rtt < math.inf:  # 5.6.2: the first guess at a rate
                 self._probe_rtt_expired = False
                 self.pacing_rate = _PACING_GAIN[STARTUP] * self.cwnd / self._min_rtt
 

@@ -132,7 +132,7 @@ class Ledbat:
             self._measure(acked.rtt, acked.now)
         if self._current and not acked.recovering:
             if self._slowdown_rounds >= 0:
-                self._wait(begins)
+                self._wait(begins, acked.now)
             elif self.cwnd < self.ssthresh:
                 self._slow_start(acked)
             else:
@@ -231,14 +231,17 @@ class Ledbat:
             step = max(off_target, -0.5) * cwnd  # 2.5: down may be faster; LEDBAT++ 4.2
         cwnd += step * min(acked.size / cwnd, 1.0)
         self._set(max(cwnd, float(_MIN_CWND * packet)))
+        self.ssthresh = min(self.ssthresh, self.cwnd)  # or it would be slow start again
 
-    def _wait(self, begins: bool) -> None:
+    def _wait(self, begins: bool, now: float) -> None:
         """Two packets for two round trips; then slow start, to where it was."""
         if begins:
             self._slowdown_rounds -= 1
             if self._slowdown_rounds < 0:
                 self._current.clear()
                 self.queueing_delay = 0.0  # of so few packets, most waited for a held-back SACK
+                if self.cwnd >= self.ssthresh:
+                    self._end_slow_start(now)
 
     def _cut(self, cwnd: float, now: float) -> None:
         if self._slowdown_at == math.inf:  # slow start ended by a loss
