@@ -20,7 +20,8 @@ The map of the package::
     below both
         driver.py                               the nursery of tasks around one SCTP core
         stream_driver.py  channel_driver.py     what waits for streams, and for data channels
-        waiting.py  packet_queue.py  alarm.py  background.py
+        alarm.py  watch.py                      a timer's task; one task for timers of idle peers
+        waiting.py  packet_queue.py  background.py
                                                 small parts that the others are made of
         errors.py                               the exceptions, drawn as a tree
 
