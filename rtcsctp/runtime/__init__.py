@@ -21,7 +21,8 @@ The map of the package::
         driver.py                               the nursery of tasks around one SCTP core
         stream_driver.py  channel_driver.py     what waits for streams, and for data channels
         batches.py                              many datagrams by one system call (GSO, GRO)
-        waiting.py  packet_queue.py  alarm.py  watch.py  background.py
+        alarm.py  watch.py                      a timer's task; one task for timers of idle peers
+        waiting.py  packet_queue.py  background.py
                                                 small parts that the others are made of
         errors.py                               the exceptions, drawn as a tree
 

@@ -103,7 +103,7 @@ class Watch:
             self._count -= 1
             try:
                 sleeper.wake()
-            except Exception as error:
+            except Exception as error:  # a bug; it is handed on to where it belongs
                 sleeper.fail(error)
             woken += 1
             if woken % _AT_ONCE == 0:
