@@ -276,9 +276,10 @@ class Bbr:
         if state <= DRAIN:
             self._check_filled(acked)
         if self._full_bw_reached:
-            self._adapt_longterm(acked, limited)
+            held = self.state == UP and self._is_held_back()
+            self._adapt_longterm(acked, limited, held)
             if DOWN <= self.state <= UP:
-                self._update_cycle(acked, rate)
+                self._update_cycle(acked, rate, held)
         rtt = acked.rtt
         self._probe_rtt_expired = now > self._probe_rtt_stamp + _PROBE_RTT_INTERVAL
         if (
@@ -501,7 +502,7 @@ class Bbr:
         self._reset_full_bw(rate)
         self._rounds.restart(acked.delivered)
 
-    def _update_cycle(self, acked: Acked, rate: float) -> None:
+    def _update_cycle(self, acked: Acked, rate: float, held: bool) -> None:
         """5.3.3.6."""
         state = self.state
         if state <= CRUISE:  # or DOWN
@@ -514,7 +515,7 @@ class Bbr:
         elif state == REFILL:
             if self._round_start:
                 self._start_up(acked, rate)
-        elif self._is_held_back():
+        elif held:
             self._reset_full_bw(rate)  # the bound holds it back, not the path
         elif self._full_bw_now:
             self._start_down(acked.now, acked.delivered)
@@ -547,7 +548,7 @@ class Bbr:
         if self.state == UP:
             self._start_down(now, self._last_delivered)
 
-    def _adapt_longterm(self, acked: Acked, limited: bool) -> None:
+    def _adapt_longterm(self, acked: Acked, limited: bool, held: bool) -> None:
         """5.5.10.2."""
         if self._round_start:
             if self._ack_phase == _STARTING:
@@ -565,7 +566,7 @@ class Bbr:
         if self._inflight_longterm == math.inf:
             return
         self._inflight_longterm = max(self._inflight_longterm, flight)
-        if self.state == UP and self._is_held_back():
+        if held:
             # 5.3.3.4: by a packet in the first round, then two, four …
             if self._round_start:
                 self._probe_up_growth = min(2 * self._probe_up_growth, 1 << 30)
