@@ -306,9 +306,9 @@ class Bbr:
             self._save()
         self._note_loss()
         self._loss_events += 1
-        if not self._probe_samples:
-            return
         missing, flight = lost.lost - lost.prior_lost, lost.sent_flight
+        if not self._probe_samples or not flight:
+            return
         if self._is_too_much(missing, flight):
             # Which part of what was in flight then did the losses show to be too much?
             before, lost_before = flight - lost.size, missing - lost.size
