@@ -12,7 +12,6 @@ forged records without a word (W12), and so do we with what is not even a record
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
@@ -167,7 +166,7 @@ class OpenSslEngine:
         self._handshake = handshake
         self._mtu = mtu
         self._connection: SSL.Connection | None = None  # only in CONNECTED
-        self._events: deque[DtlsEvent] = deque()
+        self._events: list[DtlsEvent] = []  # three at most
         self._outgoing: list[bytes] = []
         self._records_sent = 0
         self._records_received = 0
@@ -186,7 +185,7 @@ class OpenSslEngine:
 
     def poll_event(self) -> DtlsEvent | None:
         """The next thing that happened, or None."""
-        return self._events.popleft() if self._events else None
+        return self._events.pop(0) if self._events else None
 
     def poll_transmit(self, now: float) -> list[bytes]:  # noqa: ARG002 - as all cores have it
         """Flights of the handshake and alerts, one datagram each."""

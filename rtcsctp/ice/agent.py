@@ -578,7 +578,7 @@ class Agent:
     def poll_event(self) -> IceEvent | None:
         """The next event, or None."""
         events = self._context.events
-        return events.popleft() if events else None
+        return events.pop(0) if events else None
 
     def poll_transmit(self, now: float) -> list[Transmit]:
         """What is to be sent, in order; empty if there is no more."""

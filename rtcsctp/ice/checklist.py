@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 from math import inf
 
@@ -29,7 +28,7 @@ class Checklist:
         self._max_pairs = max_pairs
         self._controlling = controlling
         self._pairs: dict[tuple[Base, Address], Pair] = {}
-        self._triggered: deque[Pair] = deque()
+        self._triggered: list[Pair] = []
 
     def __len__(self) -> int:
         return len(self._pairs)
@@ -193,7 +192,7 @@ class Checklist:
 
     def next_triggered(self) -> Pair | None:
         """Take the first of the triggered checks from its queue."""
-        return self._triggered.popleft() if self._triggered else None
+        return self._triggered.pop(0) if self._triggered else None
 
     def next_ordinary(self) -> Pair | None:
         """The pair for the next ordinary check (RFC 8445 6.1.4.2, steps 2 and 3)."""

@@ -50,9 +50,23 @@ _LITE_GIVES_UP = 2  # times `consent_timeout`: a peer that only sends keepalives
 
 
 class Consent:
-    """The clock of the pair in use."""
+    """The clock of the pair in use.
 
-    __slots__ = ("_config", "_jitter", "_next_check_at", "_probed_for", "_since", "pair")
+    Attributes:
+        pair: that pair.
+        calm_until: until then nothing is due, and the pair is not quiet. What was heard since it
+            was found can only make it later: it saves looking at every datagram.
+    """
+
+    __slots__ = (
+        "_config",
+        "_jitter",
+        "_next_check_at",
+        "_probed_for",
+        "_since",
+        "calm_until",
+        "pair",
+    )
 
     def __init__(self, config: IceConfig, rng: random.Random, pair: Pair, now: float) -> None:
         self._config = config
@@ -60,6 +74,7 @@ class Consent:
         self.pair = pair
         self._since = now
         self._next_check_at = inf
+        self.calm_until = -inf
         self._probed_for = inf  # which end of patience was probed for: one probe for each
         if not config.lite:
             self._schedule(now)
@@ -122,10 +137,14 @@ class Consent:
 
     def next_deadline(self, now: float) -> float:
         """When the next of these questions may have another answer."""
+        if now < self.calm_until:
+            return self.calm_until
         quiet_at = self._quiet_at
-        return min(
+        deadline = min(
             self._next_check_at,
             self._probe_at,
             self.expires_at,
             quiet_at if quiet_at > now else inf,
         )
+        self.calm_until = deadline if quiet_at > now else -inf
+        return deadline

@@ -8,7 +8,7 @@ import re
 import attrs
 
 from rtcsctp.errors import ConfigError, DescriptionError
-from rtcsctp.ice.stun import short_term_key
+from rtcsctp.ice.stun_keys import PreparedKey, short_term_key
 
 __all__ = ["Credentials", "local_credentials", "remote_credentials"]
 
@@ -38,7 +38,7 @@ class Credentials:
 
     @key.default
     def _make_key(self) -> bytes:
-        return short_term_key(self.pwd)
+        return PreparedKey(short_term_key(self.pwd))
 
 
 def _fault(ufrag: str, pwd: str) -> str | None:

@@ -8,7 +8,6 @@ and not for long.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Collection
 from math import inf
 
@@ -83,7 +82,7 @@ class Gatherer:
         self.lost_bases: list[Base] = []
         self.forbidden: list[tuple[Base, str]] = []
         self._ended = False
-        self._jobs: deque[Question | Relay] = deque()
+        self._jobs: list[Question | Relay] = []
         self._next_job_at = -inf
         self._questions: list[Question] = []
         self._by_source: dict[tuple[int, Address], Relay] = {}
@@ -141,11 +140,11 @@ class Gatherer:
             gone.add(id(relay))
             self.relays.remove(relay)
             self._lose(relay)
-        self._jobs = deque(
+        self._jobs = [
             job
             for job in self._jobs
             if id(job) not in gone and not (isinstance(job, Question) and job.base is base)
-        )
+        ]
         self._by_source = {key: relay for key, relay in self._by_source.items() if key[0] != socket}
         self.lost_bases.append(base)
         self._withdraw(base)
@@ -320,7 +319,7 @@ class Gatherer:
         """Start the next transaction if Ta has passed since the one before (RFC 8445 5.1.1.2)."""
         while self._jobs and now >= self._next_job_at:
             self._next_job_at = now + self._context.config.ta
-            job = self._jobs.popleft()
+            job = self._jobs.pop(0)
             job.start(now, self._context.config.gathering_timeout, self._context.rng)
             if isinstance(job, Relay):
                 self.drain(job, now)

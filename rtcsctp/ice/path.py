@@ -67,7 +67,7 @@ class Path:
         self.pair, self.session = pair, session
         if pair is not old or self._consent is None:
             self._consent = Consent(self._context.config, self._context.rng, pair, now)
-        self.quiet = self._consent.is_quiet(now)
+        self.quiet = now >= self._consent.calm_until and self._consent.is_quiet(now)
         if pair is session.selected:
             session.selected_is_quiet = self.quiet
         self._tell(old, pair)
@@ -75,7 +75,7 @@ class Path:
     def _watch_consent(self, now: float) -> None:
         """Renew the consent of the pair, or stop sending (RFC 7675 5.1)."""
         consent, session = self._consent, self.session
-        if consent is None or session is None:
+        if consent is None or session is None or now < consent.calm_until:
             return
         if consent.is_expired(now):
             session.lose(consent.pair)
@@ -99,8 +99,16 @@ class Path:
         return (current, pair) if older is None else (previous, older)
 
     def _tell(self, old: Pair | None, pair: Pair) -> None:
-        info = pair.info()
         told = self._told
+        if (
+            told is not None
+            and old is pair
+            and told.local is pair.local
+            and told.remote is pair.remote.candidate
+            and told.nominated == pair.nominated
+        ):
+            return  # as nearly always
+        info = pair.info()
         if told is not None and old is not None and _is_same(told, info):
             return
         self._told = info

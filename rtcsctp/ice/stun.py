@@ -46,6 +46,7 @@ from rtcsctp.ice.stun_attributes import (
 )
 from rtcsctp.ice.stun_keys import (
     PasswordAlgorithm,
+    hmac_sha1,
     long_term_key,
     opaque_string,
     short_term_key,
@@ -208,7 +209,7 @@ class StunMessage:
         # "The Length field of the STUN message header is adjusted to point to the end of the
         # MESSAGE-INTEGRITY attribute."
         covered = b"%b%b%b" % (raw[:2], (end - HEADER_SIZE).to_bytes(2, "big"), raw[4:at])
-        return hmac.compare_digest(hmac.digest(key, covered, algorithm), raw[at + 4 : end])
+        return hmac.compare_digest(_hmac(key, covered, algorithm), raw[at + 4 : end])
 
     # ----------------------------------------------------------------------------- attributes
 
@@ -369,6 +370,10 @@ class StunMessage:
         return [kind for kind, _ in self.attributes if kind < 0x8000 and kind not in _KNOWN]
 
 
+def _hmac(key: bytes, data: bytes, algorithm: str) -> bytes:
+    return hmac_sha1(key, data) if algorithm == "sha1" else hmac.digest(key, data, algorithm)
+
+
 # ------------------------------------------------------------------------------------- reading
 
 
@@ -486,7 +491,7 @@ def build(
         else:
             algorithm, attribute, size = "sha1", _MESSAGE_INTEGRITY, _SHA1_SIZE
         header = _HEADER.pack(kind, len(body) + 4 + size, MAGIC_COOKIE, transaction_id)
-        code = hmac.digest(key, header + body, algorithm)
+        code = _hmac(key, header + body, algorithm)
         body = b"".join((body, _TLV.pack(attribute, size), code))
     if not fingerprint:
         return _HEADER.pack(kind, len(body), MAGIC_COOKIE, transaction_id) + body

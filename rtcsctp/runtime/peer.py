@@ -36,6 +36,9 @@ from rtcsctp.sdp.negotiation import Negotiation, SignallingState
 
 __all__ = ["PeerConnection", "open_peer"]
 
+_SYSTEM_RANDOM = random.SystemRandom()
+"""One for all peers: it has no state of its own, and takes 2.5 KiB all the same."""
+
 
 class PeerConnection:
     """One end of a WebRTC connection with data channels; `open_peer` and `serve` give it.
@@ -68,7 +71,7 @@ class PeerConnection:
         names: Names | None = None,
     ) -> None:
         """Use `open_peer` or `serve`."""
-        rng = config.rng if config.rng is not None else random.SystemRandom()
+        rng = config.rng if config.rng is not None else _SYSTEM_RANDOM
         negotiation = Negotiation(rng=rng)
         self.config = config
         self._connection = Connection(

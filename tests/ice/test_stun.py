@@ -33,6 +33,7 @@ from rtcsctp.ice.stun import (
     parse_untrusted,
     short_term_key,
 )
+from rtcsctp.ice.stun_keys import PreparedKey, hmac_sha1
 
 # RFC 5769 section 2: software, priority, controlled, username, integrity, fingerprint.
 ID = bytes.fromhex("b7e7a701bc34d686fa87dfae")
@@ -146,6 +147,23 @@ def test_sha256_request_of_rfc_8489() -> None:
         1, 0, message.transaction_id, message.attributes, key=key, sha256=True, fingerprint=False
     )
     assert again == corrected
+
+
+@pytest.mark.parametrize("size", [1, 22, 63, 64, 65, 256])
+def test_a_prepared_key_is_the_same_key(size: int) -> None:
+    key = bytes(range(size))
+    prepared = PreparedKey(key)
+    assert prepared == key
+    assert hash(prepared) == hash(key)
+    for data in (b"", b"a message", bytes(1000)):
+        code = hmac.digest(key, data, "sha1")
+        assert hmac_sha1(prepared, data) == hmac_sha1(prepared, data) == code
+        assert hmac_sha1(key, data) == code
+    for sha256 in (False, True):
+        message = build(1, 0, bytes(12), [], key=prepared, sha256=sha256)
+        assert message == build(1, 0, bytes(12), [], key=key, sha256=sha256)
+        assert parse_untrusted(message).check_integrity(prepared)
+        assert not parse_untrusted(message).check_integrity(PreparedKey(key + b"x"))
 
 
 def test_key_of_the_example_in_rfc_8489_section_9_2_2() -> None:
