@@ -44,11 +44,9 @@ from typing import Any
 import attrs
 
 from rtcsctp.sctp.association import Association
-from rtcsctp.sctp.config import Config
-from rtcsctp.sctp.tx import congestion
+from rtcsctp.sctp.config import CONTROLLERS, Config
 from rtcsctp.testing import Conditions, Flows, Network
 
-CONTROLLERS: tuple[str, ...] = getattr(congestion, "CONTROLLERS", ("rfc9260",))
 RATES = (10.0, 100.0, 1000.0)  # Mbit/s
 RTTS = (2.0, 20.0, 100.0, 300.0)  # ms
 LOSSES = (0.0, 0.1, 1.0, 5.0)  # percent
@@ -143,10 +141,7 @@ def make_flows(job: Job) -> Flows:
 
 
 def make_config(controller: str, *, interleaving: bool) -> Config:
-    words = {"rwnd": str(WINDOW), "interleaving": str(interleaving)}
-    if "congestion_control" in Config.names():
-        words["congestion_control"] = controller
-    return Config.from_strings(words)
+    return Config(rwnd=WINDOW, interleaving=interleaving, congestion_control=controller)
 
 
 def send_without_end(association: Association, now: float) -> None:

@@ -26,7 +26,7 @@ from rtcsctp.testing.stepping import LivelockError
 __all__ = ["Flow", "FlowEnd", "Flows"]
 
 _FIRST_PORT: Final = 5000
-_LIMIT: Final = 100_000  # polls of one end at one instant
+_LIMIT: Final = 100_000  # steps, or polls of one end, at one instant
 
 User = Callable[[Association, float], None]
 
@@ -152,7 +152,11 @@ class Flows:
             raise TimeoutError(message)
 
     def run_for(self, seconds: float) -> None:
-        """Let so much time pass, with everything that happens in it."""
+        """Let so much time pass, with everything that happens in it.
+
+        Raises:
+            LivelockError: A core keeps busy without time passing.
+        """
         self._run(self.now + seconds, None)
 
     def run_until(self, predicate: Callable[[], bool], timeout: float) -> bool:
@@ -164,12 +168,20 @@ class Flows:
         end.settle(self.now)
 
     def _run(self, deadline: float, predicate: Callable[[], bool] | None) -> bool:
+        steps = 0
         while predicate is None or not predicate():
             wakeup = self._next_wakeup()
             if wakeup > deadline:
                 self.now = deadline
                 return False
-            self.now = max(self.now, wakeup)
+            if wakeup > self.now:
+                self.now = wakeup
+                steps = 0
+            steps += 1
+            if steps > _LIMIT:
+                timers = {end.name: dict(end.association.timers) for end in self._ends}
+                message = f"{_LIMIT} steps without time passing, at {wakeup:.6f} s; {timers}"
+                raise LivelockError(message)
             self._step(self.now)
         return True
 
