@@ -49,7 +49,7 @@ from stacks.catalogue import (
 )
 from stacks.node import MissingError
 from stacks.program import Program, ProgramError, join, run_program
-from table import Row, Table, progress, show
+from table import Row, Table, progress, show, write
 
 CONTROLLERS = ("rfc9260", "cubic", "bbr", "ledbat")
 MEGABYTE = 1_000_000
@@ -401,7 +401,8 @@ def main() -> None:
         missing=absent,
     )
     late = trio.run(measure, table, present, profiles, options.parts, scale)
-    show([table], markdown=options.markdown, file=options.json)
+    show([table], markdown=options.markdown)
+    write([table], options.json)
     print(
         f"The emulator delivered packets late by {late.mean * 1e3:.2f} ms on average in its worst "
         f"run, by {late.worst * 1e3:.1f} ms at worst."

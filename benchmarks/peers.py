@@ -40,7 +40,7 @@ from stacks import encapsulated
 from stacks.catalogue import OURS, Stack, aiortc, interpreter, libdatachannel, ours
 from stacks.node import MissingError
 from stacks.program import Program, ProgramError, join, run_program
-from table import Row, Table, progress, show
+from table import Row, Table, progress, show, write
 
 BULK_SIZE = 16_384
 SMALL_SIZE = 100
@@ -449,7 +449,8 @@ def main() -> None:
         tables.append(webrtc_table(options.stacks, chosen, scale))
     if UDP.key in options.rows:
         tables.append(udp_table(scale))
-    show(tables, markdown=options.markdown, file=options.json)
+    show(tables, markdown=options.markdown)
+    write(tables, options.json)
 
 
 if __name__ == "__main__":

@@ -57,14 +57,14 @@ class Table:
     """Rows, columns, and the figures at some of their crossings.
 
     Attributes:
-        reference: the column that the others are compared with.
+        reference: the column that the others are compared with; empty: they are not.
         missing: columns that could not be measured at all, and why.
     """
 
     title: str
     rows: Sequence[Row]
     columns: Sequence[str]
-    reference: str
+    reference: str = ""
     figures: dict[tuple[str, str], Figures] = attrs.field(factory=dict)
     missing: Mapping[str, str] = attrs.field(factory=dict)
 
@@ -122,7 +122,10 @@ class Table:
 
     @property
     def _legend(self) -> str:
-        return f"median (lowest - highest) of the runs; [N]: {self.reference} is N times as good"
+        said = "median (lowest - highest) of the runs"
+        if not self.reference:
+            return said
+        return f"{said}; [N]: {self.reference} is N times as good"
 
     def text(self) -> str:
         """For a terminal."""
@@ -170,11 +173,15 @@ def progress(text: str = "") -> None:
         print(text, end="\033[K\r", file=sys.stderr, flush=True)
 
 
-def show(tables: Sequence[Table], *, markdown: bool, file: Path | None) -> None:
-    """Print tables, and write them as JSON if a file is given."""
+def show(tables: Sequence[Table], *, markdown: bool = False) -> None:
+    """Print tables."""
     for table in tables:
         print(table.markdown() if markdown else table.text())
         print()
+
+
+def write(tables: Sequence[Table], file: Path | None) -> None:
+    """All figures as JSON, if a file is given."""
     if file is not None:
         content = json.dumps([table.plain() for table in tables], indent=2)
         file.write_text(content + "\n", encoding="utf-8")
