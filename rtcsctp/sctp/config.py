@@ -176,7 +176,7 @@ class Config:
     user within one round trip, so that it does not hold up a long and fast path, and never while
     much of it is unread. A value not above `rwnd` keeps it as it is. 64 MiB is what 1 Gbit/s
     fills in half a second; in packets of 1,200 bytes, nearly all the TSNs that gap blocks can name
-    (65,535)."""
+    (65,535). It bounds what one peer can make us hold, so whoever serves many may want less."""
 
     max_message_size: int = attrs.field(default=262_144, validator=_number(1, 1 << 31))
     """Largest message accepted; a peer that sends a larger one is aborted. 256 KiB is what browsers

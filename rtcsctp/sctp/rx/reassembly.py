@@ -74,11 +74,13 @@ class Reassembly(Protocol):
         flags: int,
         stream_id: int,
         sequence: int,
-        fsn: int,
-        ppid: int,
+        last: int,
         payload: bytes,
     ) -> Whole | None:
-        """The same for a fragment, which is not both beginning and end, in bare numbers."""
+        """The same for a fragment, which is not both beginning and end, in bare numbers.
+
+        `last` is the last field of its header: the PPID, or the FSN of a later fragment of I-DATA.
+        """
 
     def forward(self, tsn: int, skipped: list[tuple[int, bool, int]]) -> None:
         """Drop incomplete messages that the peer has given up."""
@@ -157,7 +159,6 @@ class DataReassembly:
             chunk.flags,
             chunk.stream_id,
             chunk.sequence,
-            chunk.fsn,
             chunk.ppid,
             chunk.payload,
         )
@@ -168,8 +169,7 @@ class DataReassembly:
         flags: int,
         stream_id: int,
         sequence: int,
-        fsn: int,  # noqa: ARG002
-        ppid: int,
+        last: int,
         payload: bytes,
     ) -> Whole | None:
         """See `Reassembly.add_fragment`."""
@@ -177,22 +177,24 @@ class DataReassembly:
         self.held += size + FRAGMENT_OVERHEAD
         number = _UNORDERED_SEQUENCE if flags & UNORDERED else sequence
         by_end = self._by_end
-        run = None if flags & BEGIN else by_end.get(tsn - 1)
+        run = by_end.pop(tsn - 1, None)
         if (
             run is not None
             and run.sequence == number
             and run.stream_id == stream_id
             and not run.has_end
+            and not flags & BEGIN
         ):
             # What comes in order is appended to what is there: the usual case.
-            del by_end[tsn - 1]
             run.parts.append(payload)
             run.size += size
             run.end = tsn
             if flags & END:
                 run.has_end = True
         else:
-            run = _Run(tsn, flags, stream_id, number, ppid, payload)
+            if run is not None:
+                by_end[tsn - 1] = run  # another message
+            run = _Run(tsn, flags, stream_id, number, last, payload)
             self._remember(run)
         right = None if flags & END else self._by_start.get(tsn + 1)
         if (
@@ -320,8 +322,7 @@ class IDataReassembly:
             chunk.flags,
             chunk.stream_id,
             chunk.sequence,
-            chunk.fsn,
-            chunk.ppid,
+            chunk.ppid if chunk.flags & BEGIN else chunk.fsn,
             chunk.payload,
         )
 
@@ -331,12 +332,12 @@ class IDataReassembly:
         flags: int,
         stream_id: int,
         sequence: int,
-        fsn: int,
-        ppid: int,
+        last: int,
         payload: bytes,
     ) -> Whole | None:
         """See `Reassembly.add_fragment`."""
         unordered = bool(flags & UNORDERED)
+        fsn = 0 if flags & BEGIN else last
         messages = self._partial.get((stream_id, unordered))
         if messages is None:
             messages = self._partial[stream_id, unordered] = {}
@@ -361,7 +362,7 @@ class IDataReassembly:
                 )
             self._keep(partial, fsn, payload)
         if flags & BEGIN:
-            partial.ppid = ppid
+            partial.ppid = last
         elif flags & END:
             partial.last_fsn = fsn
         size = len(payload)

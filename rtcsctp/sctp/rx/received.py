@@ -112,11 +112,12 @@ class ReceivedTsns:
     def gap_blocks(self, limit: int) -> list[tuple[int, int]]:
         """At most `limit` gap blocks, the lowest ones, as offsets from the cumulative TSN."""
         base = self.cumulative
-        blocks: list[tuple[int, int]] = []
-        for start, end in zip(self._starts[:limit], self._ends[:limit], strict=True):
-            if start - base > MAX_AHEAD:
-                break
-            blocks.append((start - base, min(end - base, MAX_AHEAD)))
+        starts, ends = self._starts[:limit], self._ends[:limit]
+        blocks = [(start - base, end - base) for start, end in zip(starts, ends, strict=True)]
+        while blocks and blocks[-1][1] > MAX_AHEAD:
+            start, _ = blocks.pop()
+            if start <= MAX_AHEAD:
+                blocks.append((start, MAX_AHEAD))
         return blocks
 
     def take_duplicates(self, limit: int) -> list[int]:

@@ -107,11 +107,11 @@ def take_usual_untrusted(  # noqa: PLR0912, PLR0915 - one loop: a call per chunk
             last = size - header_size
             while position < last:
                 if interleaved:
-                    kind, flags, length, wire_tsn, stream_id, _, wire_sequence, ppid = unpack(
+                    kind, flags, length, wire_tsn, stream_id, _, wire_sequence, last_field = unpack(
                         packet, position
                     )
                 else:
-                    kind, flags, length, wire_tsn, stream_id, wire_sequence, ppid = unpack(
+                    kind, flags, length, wire_tsn, stream_id, wire_sequence, last_field = unpack(
                         packet, position
                     )
                 end = position + length
@@ -130,12 +130,15 @@ def take_usual_untrusted(  # noqa: PLR0912, PLR0915 - one loop: a call per chunk
                     stream_now = stream_id
                     ready = stream.ready if isinstance(stream.ready, deque) else None
                 assert stream is not None
-                sequence = stream.next_sequence
-                if not flags & UNORDERED and wire_sequence != sequence & mask:
-                    ahead = (wire_sequence - sequence) & mask
-                    if ahead >= half:
-                        return index, position  # stale
-                    sequence += ahead
+                if flags & UNORDERED:
+                    sequence = wire_sequence
+                else:
+                    sequence = stream.next_sequence
+                    if wire_sequence != sequence & mask:
+                        ahead = (wire_sequence - sequence) & mask
+                        if ahead >= half:
+                            return index, position  # stale
+                        sequence += ahead
                 payload = packet[position + header_size : end]
                 length -= header_size
                 charge = length + FRAGMENT_OVERHEAD
@@ -143,12 +146,12 @@ def take_usual_untrusted(  # noqa: PLR0912, PLR0915 - one loop: a call per chunk
                     if length > max_size:
                         return index, position
                     if flags & UNORDERED:
-                        message = Message(stream_id, payload, ppid, True, charge)
+                        message = Message(stream_id, payload, last_field, True, charge)
                     elif sequence == stream.next_sequence and not stream.waiting:
                         stream.next_sequence = sequence + 1
-                        message = Message(stream_id, payload, ppid, False, charge)
+                        message = Message(stream_id, payload, last_field, False, charge)
                     else:
-                        inbox.put(Whole(stream_id, False, sequence, ppid, payload, charge))
+                        inbox.put(Whole(stream_id, False, sequence, last_field, payload, charge))
                         stream_now = -1
                         message = None
                     if message is not None:
@@ -162,9 +165,8 @@ def take_usual_untrusted(  # noqa: PLR0912, PLR0915 - one loop: a call per chunk
                         tsn,
                         flags,
                         stream_id,
-                        wire_sequence if flags & UNORDERED else sequence,
-                        0 if flags & BEGIN or not interleaved else ppid,
-                        ppid if flags & BEGIN or not interleaved else 0,
+                        sequence,
+                        last_field,
                         payload,
                     )
                     if whole is not None:

@@ -20,6 +20,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from enum import IntEnum
+from itertools import chain
 
 import attrs
 
@@ -244,7 +245,7 @@ def encode_sack(
     head = _SACK_CHUNK.pack(3, 0, length, cumulative_tsn, a_rwnd, len(blocks), len(duplicates))
     if not blocks and not duplicates:
         return head
-    flat = [offset for block in blocks for offset in block]
+    flat = [*chain.from_iterable(blocks)]
     return head + struct.pack(f">{len(flat)}H{len(duplicates)}I", *flat, *duplicates)
 
 
