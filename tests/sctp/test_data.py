@@ -515,3 +515,50 @@ def test_a_message_larger_than_the_window_arrives_pitfall_s19() -> None:
     pair.run_until(lambda: pair.b.is_readable(1), 60)
     [message] = pair.b.receive(1, now=pair.now)
     assert len(message.data) == 100_000
+
+
+# ------------------------------------------------------------- the short way, and where it ends
+
+
+def test_data_behind_other_chunks_of_its_packet_is_taken_and_counts_as_one_packet() -> None:
+    """One packet with data, whatever lies around it: it is acknowledged late."""
+    peer = seasoned()
+    pad = b"\x84\0\0\4"
+    peer.deliver(pad, peer.data(b"1", ssn=1), peer.data(b"2", ssn=2), pad, peer.data(b"3", ssn=3))
+    peer.expect_silence()
+    assert peer.take_messages() == [b"1", b"2", b"3"]
+    peer.deliver(peer.data(b"4", ssn=4), pad, peer.data(b"5", ssn=5))
+    peer.expect("SACK")
+    assert peer.take_messages() == [b"4", b"5"]
+
+
+def test_what_is_unusual_within_a_batch_does_not_disturb_what_is_around_it() -> None:
+    peer = seasoned()
+    again = data(PEER_TSN)
+    batch = [
+        peer.packet(peer.data(b"1", ssn=1), again, peer.data(b"2", ssn=2)),
+        peer.packet(again),
+        b"no packet at all",
+        peer.packet(peer.data(b"3", ssn=3)),
+        peer.packet(peer.data(b"4", ssn=4), tag=1),
+        peer.packet(data(peer.tsn - 1, b"4", ssn=4), b"\0\3\0"),
+    ]
+    peer.deliver_raw(*batch)
+    assert peer.take_messages() == [b"1", b"2", b"3", b"4"]
+    statistics = peer.association.statistics()
+    assert statistics.duplicates_received == 2
+    assert statistics.data_chunks_received == 7
+    assert statistics.drops[Drop.VERIFICATION_TAG] == 1
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_a_violation_within_a_batch_ends_the_association_there(place: int) -> None:
+    peer = seasoned(Config(max_message_size=1000))
+    sizes = [10, 10, 10]
+    sizes[place] = 1001
+    peer.deliver_raw(
+        *(peer.packet(peer.data(bytes(size), ssn=1 + n)) for n, size in enumerate(sizes))
+    )
+    peer.expect("ABORT")
+    assert peer.closed.reason is CloseReason.PROTOCOL_VIOLATION
+    assert len(peer.take_messages()) == place
