@@ -68,6 +68,7 @@ class Transport:
         self._on_dtls_event = on_dtls_event
         self._carriers: dict[int, DatagramSocket | StreamCarrier] = {}
         self._own: list[DatagramSocket | StreamCarrier] = []
+        self._fragmenting: list[DatagramSocket] = []
         self._early: list[bytes] = []
         self._unsent: Transmit | None = None
         """What a socket that was full has left over of `send_now`."""
@@ -188,10 +189,16 @@ class Transport:
                 carrier.send_nowait(transmit.datagrams, transmit.address)
 
     def allow_fragments(self, allowed: bool) -> None:
-        """One more user needs IP to fragment datagrams from now on, or one fewer."""
+        """Let IP fragment datagrams on all sockets that there are now, or no longer."""
+        for sock in self._fragmenting:
+            sock.allow_fragments(False)
+        self._fragmenting.clear()
+        if not allowed:
+            return
         for carrier in self._carriers.values():
             if not isinstance(carrier, StreamCarrier):
-                carrier.allow_fragments(allowed)
+                carrier.allow_fragments(True)
+                self._fragmenting.append(carrier)
 
     async def send(self, packets: Sequence[bytes]) -> None:
         """Encrypt packets of the association, and send them; waits while the socket is full."""

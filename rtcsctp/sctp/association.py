@@ -532,7 +532,7 @@ class Association:
         if max_packet_size < 512:
             raise ValueError(f"SCTP needs packets of 512 bytes; this link takes {max_packet_size}")
         config = self.config
-        limit = min(max_packet_size, max(config.max_mtu, config.mtu))
+        limit = min(max_packet_size, config.max_mtu)
         self.path_mtu.start(
             config.mtu, limit if config.path_mtu_discovery else config.mtu, overhead
         )

@@ -231,8 +231,9 @@ class Config:
     def __attrs_post_init__(self) -> None:
         if self.rto_min > self.rto_max:
             raise ConfigError(f"rto_min {self.rto_min:g} is above rto_max {self.rto_max:g}")
-        if self.mtu % 4:
-            object.__setattr__(self, "mtu", self.mtu & ~3)  # packets are whole 32-bit words
+        mtu = min(self.mtu, self.max_mtu) & ~3  # packets are whole 32-bit words
+        if mtu != self.mtu:
+            object.__setattr__(self, "mtu", mtu)
 
     @classmethod
     def names(cls) -> tuple[str, ...]:

@@ -125,6 +125,7 @@ def test_limits_of_configuration_and_link() -> None:
     pair = connected(config=Config(max_mtu=4000))
     flow(pair, 1.0)
     assert pair.a.mtu == 4000
+    assert Config(max_mtu=1002).mtu == 1000
     small = connected(link=700)
     flow(small, 1.0)
     assert max(len(entry.packet) for entry in small.network.trace) == 700
