@@ -14,7 +14,7 @@ from rtcsctp.testing.conditions import Conditions
 from rtcsctp.testing.network import Network
 from rtcsctp.testing.pair import Pair
 
-from .ladder import FakePeer, Packet, established, heartbeat, heartbeat_ack
+from .ladder import FakePeer, Packet, established, extensions, heartbeat, heartbeat_ack
 
 UDP = 65_504  # what UDP takes, in whole words
 RTT = 0.02
@@ -324,3 +324,15 @@ def test_probe_timer_is_at_least_a_second() -> None:
     """RFC 8899 5.1.1: PROBE_TIMER "MUST NOT be smaller than 1 second"."""
     peer, _ = probing()
     assert peer.association.timers[Timer.PATH_MTU] >= peer.now + 1.0
+
+
+@pytest.mark.parametrize("passive", [False, True])
+def test_peers_that_a_strange_chunk_would_end_are_not_probed(passive: bool) -> None:
+    """werift, known by what it offers: RFC 9653 is not part of it."""
+    for zero_checksum in (False, True):
+        params = extensions(zero_checksum=zero_checksum)
+        config = Config(zero_checksum=True)
+        peer = established(config, passive=passive, a_rwnd=1 << 24, params=params)
+        peer.association.set_link_mtu(UDP)
+        peer.association.send(1, bytes(100_000), now=peer.now)
+        assert bool(peer.take()[-1].all("PAD")) is zero_checksum

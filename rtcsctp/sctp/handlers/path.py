@@ -232,6 +232,7 @@ def make_probe(a: Association, now: float) -> bytes | None:
     useful = path_mtu.base if path_mtu.is_doubted else path_mtu.mtu
     if (
         a.state is not State.ESTABLISHED
+        or (a.tcb is not None and a.tcb.peer_fears_padding)
         or sender.queue.buffered + a.unacknowledged <= useful
         or sender.has_oversize  # IP may fragment at present, and a probe would prove nothing
     ):
