@@ -13,6 +13,7 @@ The map of the package::
         gathering.py  names.py  mdns.py         where candidates come from, and names in them
         shared.py                               which datagram is whose on a port of many peers
         host.py                                 the computer: addresses, sockets, names, streams
+        dont_fragment.py                        sockets whose datagrams nothing on the way cuts
     SCTP over any link
         association.py  stream.py               Association and Stream, as users see them
         udp.py                                  SCTP in UDP (RFC 6951); connect and listen

@@ -280,6 +280,8 @@ class Connection:
         elif isinstance(event, SelectedPairChanged):
             if event.path_changed:
                 self.core.handle_path_change()
+                if self._runs:
+                    self.driver.tell_mtu()
             self._publish(event)
         elif isinstance(event, GatheringProblem):
             self._publish(event)

@@ -35,7 +35,7 @@ import trio
 
 from rtcsctp.runtime.alarm import Alarm
 from rtcsctp.runtime.errors import AssociationLost, LinkBroken, lost_by
-from rtcsctp.runtime.link import DirectLink, Link
+from rtcsctp.runtime.link import DirectLink, Link, allow_fragments, overhead_of
 from rtcsctp.sctp.association import Association as Core
 from rtcsctp.sctp.events import Closed, CloseReason, Connected, Event
 from rtcsctp.sctp.state import State
@@ -89,6 +89,7 @@ class Driver:
         self._left_over = False
         self._stint = _STINT_BYTES
         self._stint_ends = -math.inf
+        self._fragments = False
         self._last_call = False
         self._nursery: trio.Nursery | None = None
         self._sender_done = trio.Event()
@@ -103,7 +104,13 @@ class Driver:
         nursery.start_soon(self._run_receiver, name="receiver")
         nursery.start_soon(self._run_sender, name="sender")
         self._nursery = nursery
+        self.tell_mtu()
         self.settle()
+
+    def tell_mtu(self) -> None:
+        """Tell the core how large packets the link takes now."""
+        link = self.link
+        self.core.set_link_mtu(link.max_packet_size, overhead=overhead_of(link))
 
     async def _run_receiver(self) -> None:
         link, direct = self.link, self._direct
@@ -155,17 +162,21 @@ class Driver:
                         packets = core.poll_transmit(trio.current_time(), limit)
                         self.settle(ring=False)
                         full = len(packets) == limit  # fewer: there are no more
+                        if core.needs_fragments is not self._fragments:
+                            self._allow_fragments(core.needs_fragments)
                         if packets or self._left_over:
                             self._left_over = False
                             await link.send(packets)
         except (trio.ClosedResourceError, trio.BrokenResourceError) as error:
             self._lose_link(error)
         finally:
+            if self._fragments:
+                self._allow_fragments(False)
             self._sender_done.set()
 
     def _batch_size(self) -> int:
         """Packets that are handed to the link at once."""
-        return min(_BATCH, max(1, _BATCH_BYTES // self.core.config.mtu))
+        return min(_BATCH, max(1, _BATCH_BYTES // self.core.mtu))
 
     def send_soon(self, queued_before: int) -> None:
         """Something was queued: send it now if nothing is on its way, else have the sender do it.
@@ -199,6 +210,10 @@ class Driver:
         self._stint = _STINT_BYTES
         self._stint_ends = now + _STINT
         return True
+
+    def _allow_fragments(self, allowed: bool) -> None:
+        self._fragments = allowed
+        allow_fragments(self.link, allowed)
 
     async def _gather(self) -> None:
         """Wait while messages that could share a packet come one by one, each from its own `send`.

@@ -23,6 +23,7 @@ import ifaddr
 import trio
 
 from rtcsctp.runtime.batches import BatchSocket, set_buffers
+from rtcsctp.runtime.dont_fragment import FragmentationSwitch
 
 __all__ = [
     "THIS_HOST",
@@ -97,6 +98,10 @@ class DatagramSocket(Protocol):
         """Send what can be sent now; the rest is lost. Does nothing on a closed socket."""
         ...
 
+    def allow_fragments(self, allowed: bool) -> None:
+        """One more user needs IP to fragment datagrams from now on, or one fewer."""
+        ...
+
     def close(self) -> None:
         """Close it; pending calls raise `trio.ClosedResourceError`."""
         ...
@@ -151,6 +156,7 @@ class UdpSocket:
             if family == socket.AF_INET6:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             set_buffers(sock)
+            self._fragmentation = FragmentationSwitch(sock)
             sock.bind((address, port))
         except OSError:
             sock.close()
@@ -213,6 +219,11 @@ class UdpSocket:
         if not self._closed:
             sent = self.batches.send(datagrams, 0, destination)
             self.batches.lost += len(datagrams) - sent
+
+    def allow_fragments(self, allowed: bool) -> None:
+        """See `DatagramSocket.allow_fragments`."""
+        if not self._closed:
+            self._fragmentation.set(allowed)
 
     def close(self) -> None:
         """See `DatagramSocket.close`."""

@@ -3,6 +3,12 @@
 A link may lose, repeat and delay packets, for that is what networks do; it may not join or split
 them, and should not reorder them. Anything with these methods is a link: UDP encapsulation
 (`rtcsctp.runtime.udp`), pipes in memory and simulated networks (`rtcsctp.testing`).
+
+Two more members are of use to path MTU discovery, and need not be there:
+
+- ``overhead``: bytes of all headers from the IP header on to SCTP's, 28 (IPv4 and UDP) without it;
+- ``allow_fragments(allowed)``: whether IP may fragment packets from now on. It should not, unless
+  this says so: while packets that were made for a larger path have to get through.
 """
 
 from __future__ import annotations
@@ -13,7 +19,17 @@ from typing import Final, Protocol, runtime_checkable
 
 import trio
 
-__all__ = ["CapturingLink", "DirectLink", "Link", "PacketRecorder", "Recorder"]
+from rtcsctp.sctp.association import UDP_OVERHEAD
+
+__all__ = [
+    "CapturingLink",
+    "DirectLink",
+    "Link",
+    "PacketRecorder",
+    "Recorder",
+    "allow_fragments",
+    "overhead_of",
+]
 
 
 class Link(Protocol):
@@ -21,7 +37,7 @@ class Link(Protocol):
 
     @property
     def max_packet_size(self) -> int:
-        """Largest packet that it takes, bytes."""
+        """Largest packet that it takes, bytes; the path may carry less."""
         ...
 
     async def send(self, packets: Sequence[bytes]) -> None:
@@ -72,6 +88,19 @@ class DirectLink(Link, Protocol):
         `receive` gives what arrived earlier, and after that still tells of the end. None ends it.
         """
         ...
+
+
+def overhead_of(link: Link) -> int:
+    """Bytes of all headers from the IP header on to SCTP's."""
+    overhead: int = getattr(link, "overhead", UDP_OVERHEAD)
+    return overhead
+
+
+def allow_fragments(link: Link, allowed: bool) -> None:
+    """Tell a link whether IP may fragment packets, if it wants to know."""
+    tell: Callable[[bool], None] | None = getattr(link, "allow_fragments", None)
+    if tell is not None:
+        tell(allowed)
 
 
 class PacketRecorder(Protocol):
@@ -146,6 +175,15 @@ class CapturingLink(trio.abc.AsyncResource):
     def max_packet_size(self) -> int:
         """That of the link within, bytes."""
         return self._link.max_packet_size
+
+    @property
+    def overhead(self) -> int:
+        """That of the link within, bytes."""
+        return overhead_of(self._link)
+
+    def allow_fragments(self, allowed: bool) -> None:
+        """Tell the link within."""
+        allow_fragments(self._link, allowed)
 
     async def send(self, packets: Sequence[bytes]) -> None:
         """Record and send; raises what the link within raises, and OSError of the capture file.

@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 import trio
 
-from rtcsctp.dtls.engine import DtlsEngine, DtlsEvent, DtlsIdentity, DtlsState
+from rtcsctp.dtls.engine import MAX_PACKET_SIZE, DtlsEngine, DtlsEvent, DtlsIdentity, DtlsState
 from rtcsctp.dtls.fingerprint import Fingerprint
 from rtcsctp.ice.agent import Agent
 from rtcsctp.ice.events import IceEvent, Transmit
@@ -30,6 +30,13 @@ __all__ = ["DtlsLink", "StreamCarrier", "Transport"]
 MAX_DATAGRAM = 1232
 """Largest UDP payload before a path is known to carry more, bytes: what is left of IPv6's 1,280
 after the headers of IPv6 and UDP."""
+
+_MAX_UDP_PAYLOAD = 65_487
+"""Bytes that the length fields of IPv4 and IPv6 both allow: 65,535 less the headers."""
+
+_ETHERNET = 1500
+_HEADERS = {4: 28, 6: 48}
+"""Of IP and UDP, bytes, by the version of IP."""
 
 _MAX_EARLY = 32  # DTLS datagrams kept until it is known who is client; a ClientHello has two or so
 _MAX_QUEUED = 4096  # packets that wait for the association's receiver
@@ -61,6 +68,7 @@ class Transport:
         self._on_dtls_event = on_dtls_event
         self._carriers: dict[int, DatagramSocket | StreamCarrier] = {}
         self._own: list[DatagramSocket | StreamCarrier] = []
+        self._fragmenting: list[DatagramSocket] = []
         self._early: list[bytes] = []
         self._unsent: Transmit | None = None
         """What a socket that was full has left over of `send_now`."""
@@ -180,6 +188,18 @@ class Transport:
             if carrier is not None:
                 carrier.send_nowait(transmit.datagrams, transmit.address)
 
+    def allow_fragments(self, allowed: bool) -> None:
+        """Let IP fragment datagrams on all sockets that there are now, or no longer."""
+        for sock in self._fragmenting:
+            sock.allow_fragments(False)
+        self._fragmenting.clear()
+        if not allowed:
+            return
+        for carrier in self._carriers.values():
+            if not isinstance(carrier, StreamCarrier):
+                carrier.allow_fragments(True)
+                self._fragmenting.append(carrier)
+
     async def send(self, packets: Sequence[bytes]) -> None:
         """Encrypt packets of the association, and send them; waits while the socket is full."""
         if self._unsent is not None:
@@ -276,10 +296,32 @@ class DtlsLink:
 
     @property
     def max_packet_size(self) -> int:
-        """Largest packet, bytes, that passes every path that carries IPv6."""
+        """Largest packet, bytes: one record of DTLS in one datagram.
+
+        A TURN server fragments what is too large for its way to the peer, so that probes would tell
+        nothing; through one, packets fit an Ethernet.
+        """
+        pair = self._transport.agent.selected
+        if pair is not None and pair.relayed:
+            return _ETHERNET - self.overhead
+        return min(MAX_PACKET_SIZE, _MAX_UDP_PAYLOAD - self._added)
+
+    @property
+    def overhead(self) -> int:
+        """Bytes of the headers of IP, UDP, TURN and DTLS, on the present path."""
+        pair = self._transport.agent.selected
+        version = 6 if pair is not None and ":" in pair.remote.address[0] else 4
+        return _HEADERS[version] + self._added
+
+    @property
+    def _added(self) -> int:
+        """By TURN and DTLS."""
         engine = self._transport.engine
-        overhead = engine.overhead if engine is not None else 0
-        return MAX_DATAGRAM - overhead - self._transport.agent.overhead
+        return self._transport.agent.overhead + (engine.overhead if engine is not None else 0)
+
+    def allow_fragments(self, allowed: bool) -> None:
+        """Let IP fragment packets, or no longer."""
+        self._transport.allow_fragments(allowed)
 
     @property
     def is_empty(self) -> bool:

@@ -37,6 +37,7 @@ from rtcsctp.errors import ConfigError, DecodeError
 from rtcsctp.runtime.association import Association, run_association
 from rtcsctp.runtime.background import background_tasks
 from rtcsctp.runtime.batches import BatchSocket, set_buffers
+from rtcsctp.runtime.dont_fragment import FragmentationSwitch
 from rtcsctp.runtime.errors import AssociationLost
 from rtcsctp.runtime.link import PacketRecorder, Recorder
 from rtcsctp.runtime.packet_queue import PacketQueue
@@ -64,6 +65,8 @@ ENCAPSULATION_PORT = 9899
 """The UDP port that IANA has registered for SCTP in UDP."""
 
 _MAX_PACKET = 65_507  # 65,535 less the headers of UDP and IPv4
+_HEADERS = {socket.AF_INET: 28, socket.AF_INET6: 48}
+"""Of IP and UDP, bytes."""
 _MAX_QUEUED = 1024  # packets that wait for one association's receiver
 _BACKLOG = 128  # associations whose handler has not been started
 _EPHEMERAL = range(49_152, 65_536)
@@ -103,8 +106,6 @@ class UdpLink(trio.abc.AsyncResource):
         remote_address: where its packets go: host, port, and for IPv6 flow information and scope.
     """
 
-    max_packet_size = _MAX_PACKET
-
     def __init__(self, endpoint: UdpEndpoint, core: Core, remote_address: Address) -> None:
         """Use `UdpEndpoint.connect` or `UdpEndpoint.serve`."""
         self.core = core
@@ -114,6 +115,20 @@ class UdpLink(trio.abc.AsyncResource):
         self._endpoint = endpoint
         self._queue = PacketQueue(_MAX_QUEUED, "this UDP endpoint was closed")
         self._unsent: Sequence[bytes] = ()
+
+    @property
+    def max_packet_size(self) -> int:
+        """Largest packet that UDP takes, bytes."""
+        return _MAX_PACKET
+
+    @property
+    def overhead(self) -> int:
+        """Bytes of the headers of IP and UDP."""
+        return _HEADERS[_family(self.remote_address)]
+
+    def allow_fragments(self, allowed: bool) -> None:
+        """Let IP fragment packets, or no longer; others on the same socket may, too, meanwhile."""
+        self._endpoint.fragmentation.set(allowed)
 
     def put(self, packet: bytes) -> bool:
         """Queue a packet that arrived; False if there is no room."""
@@ -191,11 +206,13 @@ class UdpEndpoint:
 
     Attributes:
         counters: what has happened on it.
+        fragmentation: whether IP may fragment what is sent.
     """
 
     def __init__(self, sock: socket.socket, rng: random.Random) -> None:
         """Use `open_udp`."""
         self.counters = UdpCounters()
+        self.fragmentation = FragmentationSwitch(sock)
         self._socket = sock
         self._batches = BatchSocket(sock)
         self._touched: dict[UdpLink, None] = {}
@@ -565,7 +582,7 @@ async def _resolve(address: tuple[str, int], family: int = socket.AF_UNSPEC) -> 
     return found[0][4]
 
 
-def _family(address: Address) -> int:
+def _family(address: Address) -> socket.AddressFamily:
     return socket.AF_INET6 if len(address) > 2 else socket.AF_INET
 
 

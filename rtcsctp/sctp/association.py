@@ -42,11 +42,12 @@ from rtcsctp.sctp.state import State, Step, next_state
 from rtcsctp.sctp.statistics import Counters, Drop, Statistics
 from rtcsctp.sctp.tcb import Tcb
 from rtcsctp.sctp.timers import Timer, TimerTable
+from rtcsctp.sctp.tx.path_mtu import PathMtu
 from rtcsctp.sctp.tx.sender import Sender
 from rtcsctp.sctp.wire.chunks import ChunkType
 from rtcsctp.sctp.wire.envelope import Envelope
 
-__all__ = ["Association"]
+__all__ = ["UDP_OVERHEAD", "Association"]
 
 _TIMER_HANDLERS: dict[Timer, Callable[[Association, float], None]] = {
     Timer.T1_INIT: setup.handle_t1_init,
@@ -60,9 +61,13 @@ _TIMER_HANDLERS: dict[Timer, Callable[[Association, float], None]] = {
     Timer.FORWARD_TSN: data.handle_forward_tsn_timer,
     Timer.HEARTBEAT: path.handle_heartbeat_timer,
     Timer.RECONFIG: reset.handle_reconfig_timer,
+    Timer.PATH_MTU: path.handle_path_mtu_timer,
 }
 
 _ESTABLISHED = State.ESTABLISHED  # a plain name: members of an enum are looked up slowly
+
+UDP_OVERHEAD = 28
+"""Bytes of the headers of IPv4 and UDP."""
 
 _MAX_COSTLY = 4  # usrsctp puts two RE-CONFIG into a packet; nobody needs more
 
@@ -106,6 +111,7 @@ class Association:
         "outbox",
         "packet_had_data",
         "path",
+        "path_mtu",
         "receiver",
         "reconfiguration",
         "remote_port",
@@ -154,6 +160,7 @@ class Association:
         self.counters = Counters()
         self.setup = setup.Setup()
         self.path = path.PathMonitor()
+        self.path_mtu = PathMtu(config.mtu)
         self.inbox = Inbox()
         self.sender = Sender(config, rng)
         self.receiver = self._make_receiver(1, 0, interleaved=False)
@@ -189,6 +196,20 @@ class Association:
     def remote_tag(self) -> int:
         """The peer's verification tag; 0 before it is known."""
         return self.tcb.remote_tag if self.tcb is not None else 0
+
+    @property
+    def mtu(self) -> int:
+        """Largest packet that is sent at present, bytes; `Config.mtu` before more is known."""
+        return self.path_mtu.mtu
+
+    @property
+    def needs_fragments(self) -> bool:
+        """Whether the lower layer has to let IP fragment packets at present.
+
+        A path that carried larger packets no longer does, and some that were cut for it are not
+        acknowledged. At other times nothing may be fragmented, or probes of the path prove nothing.
+        """
+        return self.sender.has_oversize or self.path_mtu.may_fragment
 
     @property
     def outbound_streams(self) -> int:
@@ -496,8 +517,53 @@ class Association:
             raise ValueError(f"a probe has 40 to 65532 bytes in whole words, not {packet_size}")
         path.request_heartbeat(self, now, packet_size)
 
-    def handle_path_change(self) -> None:
-        """The lower layer takes another path now: cwnd and RTO begin anew (RFC 9260 7.1, 7.2)."""
+    def set_link_mtu(self, max_packet_size: int, *, overhead: int = UDP_OVERHEAD) -> None:
+        """What the lower layer takes at most. Until it is known, no larger packets are tried.
+
+        Args:
+            max_packet_size: the largest packet that it takes, bytes; one below ``Config.mtu`` is
+                obeyed, too.
+            overhead: bytes of all headers from the IP header on to SCTP's; they tell what common
+                paths leave for a packet.
+
+        Raises:
+            ValueError: less than 512 bytes.
+        """
+        if max_packet_size < 512:
+            raise ValueError(f"SCTP needs packets of 512 bytes; this link takes {max_packet_size}")
+        config = self.config
+        limit = min(max_packet_size, config.max_mtu)
+        self.path_mtu.start(
+            config.mtu, limit if config.path_mtu_discovery else config.mtu, overhead
+        )
+        self.path.probes.clear()
+        self.timers.stop(Timer.PATH_MTU)
+        if self.path_mtu.mtu != self.sender.mtu:
+            self.sender.mtu_changed(self.path_mtu.mtu)
+
+    def handle_path_change(
+        self, max_packet_size: int | None = None, *, overhead: int = UDP_OVERHEAD
+    ) -> None:
+        """The lower layer takes another path now: all that was measured begins anew.
+
+        These are the congestion window and the timeout (RFC 9260 7.1, 7.2), and the size of packets
+        (RFC 8899 5.2).
+
+        Args:
+            max_packet_size: as for `set_link_mtu`; None: as before.
+            overhead: as there.
+
+        Raises:
+            ValueError: less than 512 bytes.
+        """
+        if max_packet_size is not None:
+            self.set_link_mtu(max_packet_size, overhead=overhead)
+        else:
+            self.path_mtu.restart()
+            self.path.probes.clear()
+            self.timers.stop(Timer.PATH_MTU)
+            if self.path_mtu.mtu != self.sender.mtu:
+                self.sender.mtu_changed(self.path_mtu.mtu)
         self.sender.path_changed()
         self.receiver.limits.path_changed()
 

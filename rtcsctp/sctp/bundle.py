@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rtcsctp.sctp.handlers import data, reset, teardown
+from rtcsctp.sctp.handlers import data, path, reset, teardown
 from rtcsctp.sctp.state import State
 from rtcsctp.sctp.timers import Timer
 from rtcsctp.sctp.wire import chunks
@@ -33,6 +33,17 @@ def make_packets(a: Association, now: float, limit: int) -> list[bytes]:
     packets = a.outbox.take_packets(limit)
     if a.tcb is None:
         return packets
+    if now >= a.path_mtu.due_at and len(packets) < limit:
+        probe = path.make_probe(a, now)
+        if probe is not None:
+            # Behind what is to be sent now: a probe delays no data.
+            return [*packets, *_make_packets(a, now, limit - len(packets) - 1), probe]
+    made = _make_packets(a, now, limit - len(packets))
+    return packets + made if packets else made
+
+
+def _make_packets(a: Association, now: float, limit: int) -> list[bytes]:
+    packets: list[bytes] = []
     if a.reconfiguration.waiting:
         reset.progress(a, now)
     sent_data = gave_up = False

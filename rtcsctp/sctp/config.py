@@ -151,7 +151,15 @@ class Config:
     """What decides how much may be in flight, and how fast it leaves: one of `CONTROLLERS`."""
 
     mtu: int = attrs.field(default=DEFAULT_MTU, validator=_number(_MIN_MTU, _MAX_MTU))
-    """Largest SCTP packet sent, in bytes, without any header below SCTP."""
+    """Largest SCTP packet sent before the path is known to carry more, in bytes, without any header
+    below SCTP (BASE_PLPMTU of RFC 8899)."""
+
+    path_mtu_discovery: bool = attrs.field(default=True, validator=_flag)
+    """Find out whether the path carries larger packets (RFC 8899), while there is enough to send;
+    otherwise `mtu` is the largest for ever."""
+
+    max_mtu: int = attrs.field(default=_MAX_MTU, validator=_number(_MIN_MTU, _MAX_MTU))
+    """Largest SCTP packet sent in any case (MAX_PLPMTU); the link may take less."""
 
     send_buffer: int = attrs.field(default=1 << 20, validator=_number(1))
     """High-water mark for bytes queued and not yet sent. A sender that waits, waits above it; the
@@ -223,8 +231,9 @@ class Config:
     def __attrs_post_init__(self) -> None:
         if self.rto_min > self.rto_max:
             raise ConfigError(f"rto_min {self.rto_min:g} is above rto_max {self.rto_max:g}")
-        if self.mtu % 4:
-            object.__setattr__(self, "mtu", self.mtu & ~3)  # packets are whole 32-bit words
+        mtu = min(self.mtu, self.max_mtu) & ~3  # packets are whole 32-bit words
+        if mtu != self.mtu:
+            object.__setattr__(self, "mtu", mtu)
 
     @classmethod
     def names(cls) -> tuple[str, ...]:

@@ -51,7 +51,7 @@ class Cookie:
     remote_tie_tag: int
 
 
-_INTERLEAVING, _PARTIAL, _RECONFIG, _ZERO = 1, 2, 4, 8
+_INTERLEAVING, _PARTIAL, _RECONFIG, _ZERO, _FEARS = 1, 2, 4, 8, 16
 
 
 class CookieJar:
@@ -92,6 +92,7 @@ class CookieJar:
             | _PARTIAL * tcb.partial_reliability
             | _RECONFIG * tcb.reconfiguration
             | _ZERO * tcb.peer_accepts_zero_checksum
+            | _FEARS * tcb.peer_fears_padding
         )
         body = _BODY.pack(
             _FORMAT,
@@ -152,6 +153,7 @@ class CookieJar:
             partial_reliability=bool(flags & _PARTIAL),
             reconfiguration=bool(flags & _RECONFIG),
             peer_accepts_zero_checksum=bool(flags & _ZERO),
+            peer_fears_padding=bool(flags & _FEARS),
         )
         return Cookie(ours, theirs, created, tcb, tie, peer_tie)
 

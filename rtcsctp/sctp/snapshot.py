@@ -27,7 +27,7 @@ def snapshot(a: Association) -> Statistics:
         srtt=sender.rto.srtt,
         rttvar=sender.rto.rttvar,
         rto=sender.rto.value,
-        mtu=a.config.mtu,
+        mtu=a.mtu,
         path_errors=a.path.errors,
         path_is_active=a.path.errors <= a.config.path_max_retransmits,
         peer_window=max(0, sender.peer_window - outstanding.payload),

@@ -88,6 +88,7 @@ class Statistics:
     rttvar: float
     rto: float
     mtu: int
+    """Largest packet that is sent at present."""
     path_errors: int
     """Consecutive errors."""
     path_is_active: bool

@@ -28,6 +28,8 @@ class Features:
     """This side accepts packets with checksum zero. It binds the other one, so it is never agreed
     on; each side's announcement stands for itself (RFC 9653)."""
 
+    fears_padding: bool = False
+
     @classmethod
     def offered_by(cls, config: Config) -> Features:
         """What we offer."""
@@ -39,6 +41,12 @@ class Features:
             reconfiguration=config.reconfiguration,
             zero_checksum=config.zero_checksum,
         )
+
+
+_FEARFUL = bytes([ChunkType.FORWARD_TSN, ChunkType.RE_CONFIG])
+"""What werift, a WebRTC stack, lists as its extensions, without RFC 9653. It throws an error at a
+chunk that it does not know, which ends the whole program, although RFC 9260 3.2 has it skip a PAD.
+(aiortc says the same, and would gain little.) So neither is probed for larger packets."""
 
 
 @attrs.frozen
@@ -56,6 +64,8 @@ class Tcb:
     partial_reliability: bool
     reconfiguration: bool
     peer_accepts_zero_checksum: bool
+    peer_fears_padding: bool = False
+    """A chunk of a type that it does not know may end the peer's program; see `_FEARFUL`."""
 
 
 def features_of_untrusted(init: Init) -> Features:
@@ -76,6 +86,7 @@ def features_of_untrusted(init: Init) -> Features:
         zero_checksum=(
             zero is not None and decode_zero_checksum_untrusted(zero) == DTLS_ERROR_DETECTION
         ),
+        fears_padding=extensions == _FEARFUL and zero is None,
     )
 
 
@@ -131,4 +142,5 @@ def negotiate(config: Config, tag: int, initial_tsn: int, peer: Init, theirs: Fe
         partial_reliability=reliable,
         reconfiguration=ours.reconfiguration and theirs.reconfiguration,
         peer_accepts_zero_checksum=theirs.zero_checksum and config.zero_checksum,
+        peer_fears_padding=theirs.fears_padding and config.zero_checksum,
     )

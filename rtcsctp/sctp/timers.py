@@ -28,6 +28,7 @@ class Timer(Enum):
     FORWARD_TSN = "FORWARD-TSN"
     HEARTBEAT = "heartbeat"
     RECONFIG = "re-configuration"
+    PATH_MTU = "path MTU"
 
 
 class TimerTable(dict[Timer, float]):

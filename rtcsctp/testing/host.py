@@ -40,6 +40,7 @@ class SimulatedHost:
     Attributes:
         names: what `resolve` knows.
         strays: datagrams for ports that nobody has opened.
+        may_fragment: what is put next passes also if it is larger than the network's MTU.
     """
 
     def __init__(self, addresses: Sequence[str], outgoing: Direction, incoming: Direction) -> None:
@@ -50,6 +51,7 @@ class SimulatedHost:
         ]
         self.names: dict[str, Sequence[str]] = {}
         self.strays = 0
+        self.may_fragment = False
         self._outgoing = outgoing
         self._incoming = incoming
         self._sockets: dict[Address, SimulatedSocket] = {}
@@ -108,6 +110,7 @@ class SimulatedHost:
             self._deliver(packet)
             self._arrival.unpark_all()
         else:
+            self._outgoing.may_fragment = self.may_fragment
             self._outgoing.put(packet, trio.current_time())
 
     def inject(self, datagram: bytes, source: Address, destination: Address) -> None:
@@ -152,6 +155,7 @@ class SimulatedSocket:
         self._address = address
         self._queue: list[Datagram] = []
         self._closed = False
+        self._fragment_users = 0
         self.lost = 0
         """Datagrams that found the queue full, or that cannot be sent to where they should."""
 
@@ -196,11 +200,18 @@ class SimulatedSocket:
     def send_nowait(self, datagrams: Sequence[bytes], destination: Address) -> None:
         """Put datagrams into the network, all at this instant."""
         if not self._closed:
+            self._host.may_fragment = self._fragment_users > 0
             for datagram in datagrams:
                 try:
                     self._host.put(datagram, self._address, destination)
                 except OSError:
                     self.lost += 1
+
+    def allow_fragments(self, allowed: bool) -> None:
+        """One more user needs datagrams to pass that are larger than the network's MTU, or one
+        fewer.
+        """
+        self._fragment_users += 1 if allowed else -1
 
     def close(self) -> None:
         """Close it."""

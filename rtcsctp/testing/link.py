@@ -100,6 +100,10 @@ class SimulatedLink(trio.abc.AsyncResource):
         self._closed = False
         self._receiving = False
 
+    def allow_fragments(self, allowed: bool) -> None:
+        """Let packets pass that are larger than the network's MTU, as if IP fragmented them."""
+        self._outgoing.direction.may_fragment = allowed
+
     async def send(self, packets: Sequence[bytes]) -> None:
         """Put packets into the network, all of them at this instant.
 

@@ -121,6 +121,9 @@ class Direction:
         self.on_earlier: Callable[[], None] | None = None
         """Called when the next delivery may have become earlier than it was (for those who sleep
         until then). It must not put or take packets itself."""
+        self.may_fragment = False
+        """Packets that are put next pass also if they are larger than the MTU: IP fragments them.
+        What is not modelled is that a lost fragment loses the whole packet."""
 
         # Seeding with text goes through SHA-512 and random() is the one method of which Python
         # promises the same sequence in every version, so nothing else of Random is used below.
@@ -207,7 +210,7 @@ class Direction:
         counters = self.counters
         counters.sent += 1
         counters.sent_bytes += size
-        if self._mtu is not None and size > self._mtu:
+        if self._mtu is not None and size > self._mtu and not self.may_fragment:
             counters.dropped_mtu += 1
             self._record(now, packet, Fate.TOO_BIG)
         elif self._paused:
@@ -228,7 +231,8 @@ class Direction:
                 self.put(packet, now)
             return
         # What put(), _serve() and _travel() do for a bottleneck and a line that at most loses.
-        conditions, counters, mtu, delay = self._conditions, self.counters, self._mtu, self._delay
+        conditions, counters, delay = self._conditions, self.counters, self._delay
+        mtu = None if self.may_fragment else self._mtu
         limit, overhead, loss = conditions.queue, conditions.overhead, conditions.loss
         draw, serving, in_order = self._random_loss, self._serving, self._in_order
         backlog = before = self.backlog(now)

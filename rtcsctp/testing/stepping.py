@@ -87,6 +87,7 @@ class _End(Generic[TimerT, EventT]):
                 raise LivelockError(message)
         polls = 0
         while packets := core.poll_transmit(now):
+            self.outgoing.may_fragment = getattr(core, "needs_fragments", False)
             if self._capture is not None:
                 for packet in packets:
                     self._capture.record(packet, now, outbound=True, interface=self._interface)

@@ -163,6 +163,25 @@ async def test_messages_both_ways(
 
 
 @both_initiators
+async def test_packets_grow_to_what_loopback_carries(peer_program: Path, we_initiate: bool) -> None:
+    """usrsctp answers our probes: a PAD chunk, and a HEARTBEAT behind it."""
+    with trio.fail_after(20):
+        async with pair(peer_program, we_initiate=we_initiate) as (association, peer, _):
+            await peer.ask("report off")
+            for _ in range(100):
+                await association.stream(1).send(pattern(1, 200_000))
+                await trio.sleep(0.01)
+                if association.statistics().mtu > 60_000:
+                    break
+            assert association.statistics().mtu > 60_000
+            await peer.ask("report on")
+            await association.stream(2).send(pattern(2, 250_000))
+            message = await peer.expect("message", stream=2)
+            assert message["crc"] == checksum(pattern(2, 250_000))
+            assert association.statistics().timeouts == 0
+
+
+@both_initiators
 @with_and_without_interleaving
 async def test_megabytes_survive_a_lossy_path(
     peer_program: Path, we_initiate: bool, interleaving: bool

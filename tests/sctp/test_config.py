@@ -30,6 +30,7 @@ LIMITS: dict[str, tuple[Any, Any, Any, Any]] = {
     "initial_cwnd": (0, 1, 1000, 1001),
     "slow_start_limit": (0, 1, 1000, 1001),
     "mtu": (511, 512, 65_532, 65_533),
+    "max_mtu": (511, 512, 65_532, 65_533),
     "send_buffer": (0, 1, 1 << 40, None),
     "peer_max_message_size": (0, 1, 1 << 40, None),
     "rwnd": (1499, 1500, 1 << 31, (1 << 31) + 1),
@@ -43,7 +44,13 @@ LIMITS: dict[str, tuple[Any, Any, Any, Any]] = {
     "inbound_streams": (0, 1, 65_535, 65_536),
     "max_streams": (0, 1, 65_535, 65_536),
 }
-FLAGS = ("interleaving", "partial_reliability", "reconfiguration", "zero_checksum")
+FLAGS = (
+    "path_mtu_discovery",
+    "interleaving",
+    "partial_reliability",
+    "reconfiguration",
+    "zero_checksum",
+)
 WHOLE = [name for name, limits in LIMITS.items() if isinstance(limits[1], int)]
 
 

@@ -158,6 +158,7 @@ def _tcb(**changes: int) -> Tcb:
         partial_reliability=False,
         reconfiguration=True,
         peer_accepts_zero_checksum=False,
+        peer_fears_padding=False,
     )
 
 

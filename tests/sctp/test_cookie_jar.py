@@ -28,6 +28,7 @@ tcbs = st.builds(
     partial_reliability=st.booleans(),
     reconfiguration=st.booleans(),
     peer_accepts_zero_checksum=st.booleans(),
+    peer_fears_padding=st.booleans(),
 )
 cookies = st.builds(
     Cookie,

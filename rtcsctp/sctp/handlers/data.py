@@ -198,6 +198,11 @@ def apply_acknowledgement(a: Association, info: AckInfo, now: float) -> None:
     # A receiver with a closed window is alive as long as it answers (pitfall S20).
     if info.newly_acked or info.cumulative_moved or a.sender.window_is_closed:
         path.clear_errors(a)
+    path_mtu = a.path_mtu
+    if path_mtu.is_unsure and 2 * info.newly_acked > path_mtu.base:
+        path_mtu.data_acked(now)
+    if a.sender.large_losses:
+        path.look_for_black_hole(a, now, timeout=False)
     if not a.sender.outstanding.records:
         a.timers.stop(Timer.T3_RTX)  # R2
     elif info.cumulative_moved:
@@ -280,6 +285,7 @@ def handle_t3(a: Association, now: float) -> None:
     # A window probe counts too; an answer, though the window stays closed, clears the count.
     if path.count_error(a, now):
         return
+    path.look_for_black_hole(a, now, timeout=True)
     if sender.outstanding.records:
         a.timers.start(Timer.T3_RTX, since + sender.rto.value)
     watch_losses(a)

@@ -1,4 +1,9 @@
-"""Heartbeats, and when the peer counts as gone (RFC 9260 chapter 8)."""
+"""Heartbeats, when the peer counts as gone (RFC 9260 chapter 8), and how large packets pass.
+
+A probe of the path's MTU (RFC 8899) is a packet with a PAD chunk and a HEARTBEAT, in that order:
+some stacks cut a datagram that does not fit their buffer, and would answer a HEARTBEAT in front
+though most of the packet was lost. Only the HEARTBEAT comes back, so the answer is small.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +13,8 @@ from rtcsctp.sctp.events import Closed, CloseReason, HeartbeatAcked
 from rtcsctp.sctp.handlers import reset
 from rtcsctp.sctp.state import State
 from rtcsctp.sctp.timers import Timer
+from rtcsctp.sctp.tx.path_mtu import MIN_PROBE_TIMER
+from rtcsctp.sctp.tx.records import SentState
 from rtcsctp.sctp.wire import chunks, tlv
 from rtcsctp.sctp.wire.chunks import ChunkType
 from rtcsctp.sctp.wire.packet import COMMON_HEADER_SIZE
@@ -23,12 +30,17 @@ __all__ = [
     "handle_heartbeat",
     "handle_heartbeat_ack",
     "handle_heartbeat_timer",
+    "handle_path_mtu_timer",
+    "look_for_black_hole",
+    "make_probe",
     "request_heartbeat",
     "start_heartbeats",
 ]
 
 _NONCE_SIZE = 8
 _MAX_PENDING = 32  # nonces remembered
+_MAX_PROBES = 4  # the same, of probes of the path's MTU
+_BASE_FAILS = 3  # timeouts in a row from which on not even packets of the base size seem to pass
 _AROUND_HEARTBEAT = COMMON_HEADER_SIZE + chunks.HEADER_SIZE  # bytes in its packet
 _ANSWERING = frozenset(
     {
@@ -43,7 +55,15 @@ _ANSWERING = frozenset(
 class PathMonitor:
     """Errors of the path, and heartbeats that have not come back."""
 
-    __slots__ = ("awaited", "errors", "failing_since", "measured_at", "pending", "requested")
+    __slots__ = (
+        "awaited",
+        "errors",
+        "failing_since",
+        "measured_at",
+        "pending",
+        "probes",
+        "requested",
+    )
 
     def __init__(self) -> None:
         self.errors = 0
@@ -57,6 +77,8 @@ class PathMonitor:
         """
         self.requested: dict[bytes, int | None] = {}
         """Nonces of heartbeats that the user asked for, and the sizes of their packets."""
+        self.probes: dict[bytes, int] = {}
+        """Nonces of probes that were not answered yet, and their sizes: the last few."""
         self.measured_at = float("-inf")
         """When data last measured a round trip, so that no heartbeat is needed."""
 
@@ -65,6 +87,7 @@ class PathMonitor:
         self.awaited = False
         self.pending.clear()
         self.requested.clear()
+        self.probes.clear()
 
 
 def count_error(a: Association, now: float) -> bool:
@@ -168,7 +191,7 @@ def handle_heartbeat(
     One that we could not send back in a packet of the path's size is ignored (RFC 9260 6.10).
     """
     del flags, now
-    if a.state in _ANSWERING and end - start <= a.config.mtu - _AROUND_HEARTBEAT:
+    if a.state in _ANSWERING and end - start <= a.path_mtu.mtu - _AROUND_HEARTBEAT:
         a.outbox.answer(chunks.encode(ChunkType.HEARTBEAT_ACK, packet[start:end]))
 
 
@@ -181,6 +204,8 @@ def handle_heartbeat_ack(
     for kind, nonce in tlv.parse_untrusted(packet[start:end]):
         if kind == Param.HEARTBEAT_INFO and reset.confirm(a, nonce):
             clear_errors(a)
+        if kind == Param.HEARTBEAT_INFO and nonce in path.probes:
+            _handle_probe_ack(a, path.probes.pop(nonce), now)
         sent = path.pending.pop(nonce, None) if kind == Param.HEARTBEAT_INFO else None
         if sent is None:
             continue
@@ -196,3 +221,85 @@ def handle_heartbeat_ack(
             start_heartbeats(a, now)
             if not a.config.heartbeat_interval:
                 a.timers.stop(Timer.HEARTBEAT)
+
+
+# ----------------------------------------------------------------------------------- path MTU
+
+
+def make_probe(a: Association, now: float) -> bytes | None:
+    """A probe of the path's MTU, if one is due and more is to be sent than fits a packet."""
+    path_mtu, sender = a.path_mtu, a.sender
+    useful = path_mtu.base if path_mtu.is_doubted else path_mtu.mtu
+    if (
+        a.state is not State.ESTABLISHED
+        or (a.tcb is not None and a.tcb.peer_fears_padding)
+        or sender.queue.buffered + a.unacknowledged <= useful
+        or sender.has_oversize  # IP may fragment at present, and a probe would prove nothing
+    ):
+        return None
+    size = path_mtu.next_probe(now)
+    if size is None:
+        return None
+    probes = a.path.probes
+    if len(probes) >= _MAX_PROBES:
+        del probes[next(iter(probes))]
+    nonce = a.rng.randbytes(_NONCE_SIZE)
+    probes[nonce] = size
+    chunk = chunks.encode_tlvs(ChunkType.HEARTBEAT, [(Param.HEARTBEAT_INFO, nonce)])
+    padding = size - COMMON_HEADER_SIZE - len(chunk) - chunks.HEADER_SIZE
+    path_mtu.probe_sent(size)
+    a.timers.start(Timer.PATH_MTU, now + max(MIN_PROBE_TIMER, sender.rto.value))
+    return a.seal(chunks.encode(ChunkType.PAD, bytes(padding)) + chunk)
+
+
+def _handle_probe_ack(a: Association, size: int, now: float) -> None:
+    """A probe has passed. Others of the same size need no answer any more."""
+    clear_errors(a)
+    path, path_mtu = a.path, a.path_mtu
+    for nonce in [nonce for nonce, other in path.probes.items() if other <= size]:
+        del path.probes[nonce]
+    changed = path_mtu.probe_acked(size, now)
+    if not path.probes:
+        a.timers.stop(Timer.PATH_MTU)
+    if changed:
+        a.sender.mtu_changed(path_mtu.mtu)
+
+
+def handle_path_mtu_timer(a: Association, now: float) -> None:
+    """PROBE_TIMER: a probe is lost. That is no error of the path, and no congestion."""
+    if a.timers.expire(Timer.PATH_MTU, now, MIN_PROBE_TIMER) is not None:
+        _leave_black_hole(a, changed=a.path_mtu.probe_lost(now))
+
+
+def look_for_black_hole(a: Association, now: float, *, timeout: bool) -> None:
+    """Chunks were lost; is that because the path no longer carries packets of their size?
+
+    Where T3-rtx expires for a chunk that was sent twice, and the probe that was sent after the
+    first time was not answered either, it is.
+    """
+    sender, path_mtu = a.sender, a.path_mtu
+    path_mtu.losses += sender.large_losses
+    sender.large_losses = 0
+    if path_mtu.mtu <= path_mtu.base:
+        if timeout and a.path.errors >= _BASE_FAILS:
+            path_mtu.base_fails()
+        return
+    oldest = sender.outstanding.records.get(sender.outstanding.cumulative + 1)
+    if (
+        timeout
+        and path_mtu.is_doubted
+        and oldest is not None
+        and oldest.state is SentState.LOST
+        and oldest.transmissions > 1
+        and oldest.wire_size > path_mtu.base
+    ):
+        _leave_black_hole(a, changed=path_mtu.black_hole(now))
+    else:
+        path_mtu.doubt(now, timeout=timeout)
+
+
+def _leave_black_hole(a: Association, *, changed: bool) -> None:
+    if changed:
+        a.path.probes.clear()
+        a.timers.stop(Timer.PATH_MTU)
+        a.sender.mtu_changed(a.path_mtu.mtu)

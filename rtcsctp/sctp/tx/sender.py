@@ -59,6 +59,7 @@ class Sender:
 
     __slots__ = (
         "_arrivals",
+        "_base_pmdcs",
         "_burst",
         "_burst_limit",
         "_burst_size",
@@ -74,6 +75,7 @@ class Sender:
         "_may_probe",
         "_min_fragment",
         "_one_packet",
+        "_oversize_until",
         "_pacer",
         "_probe",
         "_rack",
@@ -87,6 +89,7 @@ class Sender:
         "congestion",
         "fast_retransmits",
         "interleaved",
+        "large_losses",
         "messages_sent",
         "outstanding",
         "paced_until",
@@ -119,6 +122,11 @@ class Sender:
         self.timeout_retransmits = 0
         self.suspended = False
         """An association reset is under way: no message may begin (RFC 6525 5.1.4 C2)."""
+        self._base_pmdcs = self.pmdcs = config.mtu - COMMON_HEADER_SIZE
+        """Path maximum DATA chunk size, bytes, header included."""
+        self.large_losses = 0
+        """Chunks taken for lost that packets of the base size cannot carry, since the caller last
+        cleared this."""
         self.establish(0, 0, interleaved=False, partially_reliable=False)
 
     def establish(
@@ -129,15 +137,16 @@ class Sender:
         self.interleaved = interleaved
         self.partially_reliable = partially_reliable
         self._header = I_DATA_HEADER_SIZE if interleaved else DATA_HEADER_SIZE
-        self.pmdcs = config.mtu - COMMON_HEADER_SIZE
-        """Path maximum DATA chunk size, bytes, header included."""
         self._full_payload = self.pmdcs - self._header
-        self._min_fragment = self._full_payload // 4
+        self._min_fragment = (self._base_pmdcs - self._header) // 4
+        self._oversize_until = initial_tsn  # chunks below may be larger than pmdcs
         self._max_outstanding = _MAX_OUTSTANDING if interleaved else _MAX_OUTSTANDING_SSN
         self.outstanding = Outstanding(initial_tsn)
         self.congestion: CongestionController = make_controller(
-            config.congestion_control, config, self.pmdcs, self._rng
+            config.congestion_control, config, self._base_pmdcs, self._rng
         )
+        if self.pmdcs != self._base_pmdcs:
+            self.congestion.mtu_changed(self.pmdcs)
         self._delivery = Delivery()
         self._rack = Rack()
         self._tail = TailLossProbe()
@@ -179,10 +188,12 @@ class Sender:
         Chunks that were cut before keep their size. One that is too large now is sent again alone,
         in a packet that IP may have to fragment: its bytes have their TSN.
         """
-        self.pmdcs = mtu - COMMON_HEADER_SIZE
-        self._full_payload = self.pmdcs - self._header
-        self._min_fragment = self._full_payload // 4
-        self.congestion.mtu_changed(self.pmdcs)
+        pmdcs = mtu - COMMON_HEADER_SIZE
+        if pmdcs < self.pmdcs:
+            self._oversize_until = self.outstanding.next_tsn
+        self.pmdcs = pmdcs
+        self._full_payload = pmdcs - self._header
+        self.congestion.mtu_changed(pmdcs)
 
     def restart(
         self, initial_tsn: int, peer_rwnd: int, *, interleaved: bool, partially_reliable: bool
@@ -211,6 +222,16 @@ class Sender:
     def is_between_messages(self) -> bool:
         """Whether nothing is outstanding, and no message is half sent."""
         return not self.outstanding.records and self.queue.next_begun() is None
+
+    @property
+    def mtu(self) -> int:
+        """Largest packet, bytes."""
+        return self.pmdcs + COMMON_HEADER_SIZE
+
+    @property
+    def has_oversize(self) -> bool:
+        """Whether chunks may be outstanding that are larger than a packet may be now."""
+        return self.outstanding.cumulative + 1 < self._oversize_until
 
     @property
     def window_is_closed(self) -> bool:
@@ -851,6 +872,8 @@ class Sender:
     def _lose(self, record: Sent) -> None:
         if record.state is not SentState.IN_FLIGHT:
             return
+        if record.wire_size > self._base_pmdcs:
+            self.large_losses += 1
         if self._is_last_transmission(record):
             self._abandon(record.message)
         else:
