@@ -83,7 +83,10 @@ def feed_short(receiver: Receiver, batch: list[bytes], counters: Counters) -> in
     """The short way as far as it goes, and one chunk carefully where it ends; how often it did."""
     index = position = stops = 0
     while index < len(batch):
+        begun = index if position else -1
         index, position = take(receiver, batch, counters, index=index, position=position)
+        if 0 <= begun < index:
+            receiver.policy.packets_with_data(1)  # the caller has begun it, and so counts it
         if index == len(batch):
             break
         stops += 1
