@@ -88,6 +88,10 @@ def test_the_first_round_trip_gives_the_first_rate() -> None:
     wire.control.acked(acked)
     assert wire.control.pacing_rate == pytest.approx(2.77 * 10_000 / RTT)
     assert wire.control.cwnd == 11_000
+    acked = Acked(0.2, PMDCS, 10_000, 9000)
+    acked.rtt = RTT / 10  # the first one was of a SACK that had been held back
+    wire.control.acked(acked)
+    assert wire.control.pacing_rate == pytest.approx(27.7 * 10_000 / RTT)
 
 
 def test_startup_paces_at_almost_three_times_what_was_delivered_and_never_slows_down() -> None:
@@ -457,6 +461,28 @@ def test_the_window_makes_room_for_acknowledgements_in_heaps() -> None:
         wire.round(flight=BDP)
     assert wire.control.cwnd >= smooth
     assert wire.control.cwnd <= 2 * BDP + 2 * BDP
+
+
+def test_where_no_time_passes_the_window_grows_as_in_slow_start() -> None:
+    """As in tests in virtual time: there is no rate, and nothing that a model could say."""
+    wire = Wire()
+    for _ in range(5):
+        before = wire.control.cwnd
+        acked = Acked(0.0, before, before, 0)
+        acked.delivered, acked.prior_delivered, acked.rtt = wire.delivered + before, 0, 0.0
+        wire.delivered = acked.delivered
+        wire.control.sent(before, before, 0.0)
+        wire.control.acked(acked)
+        assert wire.control.cwnd == 2 * before
+
+
+def test_a_loss_of_which_it_is_not_known_what_was_in_flight_is_not_judged() -> None:
+    """As where only a probe for a lost tail shows that there was one."""
+    wire = Wire()
+    wire.steady()
+    wire.until(UP, flight=BDP)
+    wire.control.lost(Lost(wire.now, PMDCS, 0, begins=True))
+    assert wire.control.state == UP
 
 
 def test_a_burst_is_what_leaves_in_a_millisecond() -> None:

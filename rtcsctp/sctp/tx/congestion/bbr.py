@@ -173,9 +173,9 @@ class Bbr:
         self._max_bw = self._bw_now = self._bw_previous = 0.0
         self._bw = 0.0
         self._min_rtt = math.inf
-        self._min_rtt_stamp = -math.inf
+        self._min_rtt_stamp = math.inf  # it has no age before there is one
         self._probe_rtt_delay = math.inf
-        self._probe_rtt_stamp = -math.inf
+        self._probe_rtt_stamp = math.inf
         self._probe_rtt_expired = False
         self._probe_rtt_done: float | None = None
         self._probe_rtt_round_done = False
@@ -411,11 +411,12 @@ class Bbr:
         if rtt is not None and (rtt < self._probe_rtt_delay or self._probe_rtt_expired):
             self._probe_rtt_delay, self._probe_rtt_stamp = rtt, now
         if self._probe_rtt_delay < self._min_rtt or now > self._min_rtt_stamp + _MIN_RTT_WINDOW:
-            first = self._min_rtt == math.inf
             self._min_rtt, self._min_rtt_stamp = self._probe_rtt_delay, self._probe_rtt_stamp
-            if first and 0 < self._min_rtt < math.inf:  # 5.6.2: the first guess at a rate
-                self._probe_rtt_expired = False
-                self.pacing_rate = _PACING_GAIN[STARTUP] * self.cwnd / self._min_rtt
+            if not self._full_bw_reached and 0 < self._min_rtt < math.inf:
+                # 5.6.2: the first guess at a rate; again where a held-back SACK made it a low one.
+                rate = _PACING_GAIN[STARTUP] * self._initial * self._pmdcs / self._min_rtt
+                if rate > self.pacing_rate or self.pacing_rate == UNPACED:
+                    self.pacing_rate = rate
 
     def _bdp(self, gain: float) -> float:
         if self._min_rtt == math.inf:
@@ -636,6 +637,8 @@ class Bbr:
             cwnd = min(cwnd, limit)
         elif cwnd < limit or acked.delivered < self._initial * packet:
             cwnd += acked.size
+        elif not self._max_bw and 2 * self._rounds.peak > cwnd:
+            cwnd += acked.size  # no time passes on this path that could be measured
         cap = self._inflight_shortterm
         if state >= DOWN and self._inflight_longterm != math.inf:
             if state in (CRUISE, PROBE_RTT):
