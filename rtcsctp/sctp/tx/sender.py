@@ -845,7 +845,7 @@ class Sender:
             rack.delivered(info, now)
         if duplicates and not self._tail.is_repetition:
             rack.duplicates(duplicates, outstanding)
-        if self._tail.has_repaired(outstanding.cumulative, duplicates, rack.min_rtt, now):
+        if self._tail.has_repaired(outstanding.cumulative, duplicates, rack.soonest, now):
             self._answer_loss(self.pmdcs, now)
         if info.cumulative_moved:
             self._tail.restart(now)
@@ -857,9 +857,9 @@ class Sender:
             if info.once is not None:
                 acked.rtt = max(0.0, now - info.once.sent_at)
             assert info.newest is not None
-            self._delivery.sample(acked, info.newest, rack.min_rtt)
+            self._delivery.sample(acked, info.newest, rack.soonest)
             congestion.acked(acked)
-        if self._undo.is_due(info.resent, duplicates, rack.min_rtt, now):
+        if self._undo.is_due(info.resent, duplicates, rack.soonest, now):
             congestion.spurious(now)
         if not outstanding.flight:
             congestion.all_acked()
