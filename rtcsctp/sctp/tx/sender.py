@@ -188,7 +188,7 @@ class Sender:
         Chunks that were cut before keep their size. One that is too large now is sent again alone,
         in a packet that IP may have to fragment: its bytes have their TSN.
         """
-        self.pmdcs = mtu - COMMON_HEADER_SIZE
+        self.pmdcs = (mtu & ~3) - COMMON_HEADER_SIZE
         self._full_payload = self.pmdcs - self._header
         self._min_fragment = self._full_payload // 4
         self.congestion.mtu_changed(self.pmdcs)
@@ -334,32 +334,32 @@ class Sender:
         flags = UNORDERED if message.unordered else 0
         flight = outstanding.flight + count * wire_size
         fills = flight >= ceiling or outstanding.payload + (count + 1) * size > self.peer_window
-        tsn, fsn = outstanding.next_tsn, message.next_fsn
+        first = outstanding.next_tsn
         data, stream_id, records = message.data, message.stream_id, outstanding.records
-        sequence = message.sequence
+        mid, ssn, ppid = message.sequence & MASK32, message.sequence & MASK16, message.ppid
+        interleaved, length, limited = self.interleaved, self._header + size, message.chunks
         burst = self._burst or self._begin_burst(now)
         chunks: list[bytes] = []
-        for i in range(count):
-            offset = start + i * size
-            record = Sent(tsn + i, message, offset, size, wire_size, flags, fsn + i, burst)
-            records[tsn + i] = record
-            if message.chunks is not None:
-                message.chunks.append(record)
-            if i == count - 1 and fills:
+        offset, fsn, last = start, message.next_fsn, first + count - 1
+        for tsn in range(first, first + count):
+            record = Sent(tsn, message, offset, size, wire_size, flags, fsn, burst)
+            records[tsn] = record
+            if limited is not None:
+                limited.append(record)
+            if fills and tsn == last:
                 flags |= IMMEDIATE
-            wire_tsn = (tsn + i) & MASK32
-            payload = data[offset : offset + size]
-            if self.interleaved:  # the middle of a message has an FSN, and no PPID
-                mid = sequence & MASK32
-                chunks.append(encode_i_data(wire_tsn, flags, stream_id, mid, fsn + i, payload))
+            if interleaved:  # the middle of a message has an FSN, and no PPID
+                head = pack_i_data_header(0x40, flags, length, tsn & MASK32, stream_id, 0, mid, fsn)
             else:
-                ssn = sequence & MASK16
-                chunks.append(encode_data(wire_tsn, flags, stream_id, ssn, message.ppid, payload))
-        outstanding.added(tsn + count, flight, count * size)
+                head = pack_data_header(0, flags, length, tsn & MASK32, stream_id, ssn, ppid)
+            chunks.append(head + data[offset : offset + size])  # whole words: needs no padding
+            offset += size
+            fsn += 1
+        outstanding.added(first + count, flight, count * size)
         message.offset = start + count * size
-        message.next_fsn = fsn + count
+        message.next_fsn = fsn
         if outstanding.rtt_tsn is None:
-            outstanding.rtt_tsn = tsn
+            outstanding.rtt_tsn = first
             self._rtt_sent_at = now
         queue.took(stream, count * size, finished=False, interleaving=self.interleaved)
         self.chunks_sent += count
