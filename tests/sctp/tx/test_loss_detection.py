@@ -371,3 +371,24 @@ def test_packets_have_another_size_and_a_larger_chunk_goes_alone() -> None:
     path.send(b"z" * 3000)
     path.sack(large.tsn)
     assert [len(chunk.payload) for chunk in path.packet(588)] == [572]
+
+
+def test_many_small_messages_are_sent_as_one_by_one() -> None:
+    """The short way for many must not differ: numbers, bundling, the I bit, what is in flight."""
+    together, apart = Path(), Path()
+    sizes = [1, 2, 3, 4, 99, 100, 500, 7] * 12
+    for number, size in enumerate(sizes):
+        together.send(bytes(size), unordered=number % 3 == 0)
+    for size in sizes:
+        apart.send(bytes(size))
+    found = together.chunks()
+    assert [len(chunk.payload) for chunk in found] == sizes
+    assert [bool(chunk.flags & IMMEDIATE) for chunk in found] == [False] * (len(sizes) - 1) + [True]
+    ordered = [chunk.sequence for chunk in found if chunk.flags & 4 == 0]
+    assert ordered == list(range(1, len(ordered) + 1))
+    assert [c.payload for c in apart.chunks()] == [c.payload for c in found]
+    assert together.sender.outstanding.flight == apart.sender.outstanding.flight
+    assert together.sender.queue.buffered == 0
+    together.pass_time(RTT)
+    together.sack(found[-1].tsn)
+    assert together.sender.is_drained
