@@ -241,8 +241,8 @@ def handle_loss_timer(a: Association, now: float) -> None:
 
 def watch_pacing(a: Association) -> None:
     """Wake up when what waits may leave."""
-    at = a.sender.paced_until
-    if at is None:
+    at, a.sender.paced_until = a.sender.paced_until, None
+    if at is None or a.closed is not None:
         a.timers.stop(Timer.PACING)
     else:
         a.timers.start(Timer.PACING, at)

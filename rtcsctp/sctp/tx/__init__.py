@@ -1,6 +1,15 @@
 """The sending half: what waits to be sent, what is in flight, how much may be, and for how long.
 
-Never imports the receiving half. Retransmission is three questions with a file each: *which* chunks
-(`outstanding`), *how many bytes* (`congestion`), *how long* (`rto`); `sender` joins them. How large
-packets may be is `path_mtu`'s question.
+Never imports the receiving half. Retransmission is some questions with a file each, which `sender`
+joins:
+
+- *which* chunks are in flight, acknowledged, or to be sent again: `outstanding`
+- *what is lost*: `rack` by time, `misses` by reports, `tail_loss` where nothing comes back; `undo`
+  finds out that nothing was
+- *how many bytes* may be in flight: `congestion`, which `delivery` tells how fast the path is
+- *how fast* they may leave: `pacing`
+- *how long* to wait for an acknowledgement: `rto`
+- *how large* packets may be: `path_mtu`
+
+What waits is in `send_queue`, in the order of `schedulers`; `eviction` and `forward` give up.
 """

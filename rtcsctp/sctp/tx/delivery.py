@@ -104,11 +104,11 @@ class Delivery:
         if self._limited_until and self.delivered > self._limited_until:
             self._limited_until = 0
 
-    def sample(self, acked: Acked, newest: Transmission, min_rtt: float | None) -> None:
+    def sample(self, acked: Acked, newest: Transmission, soonest: float) -> None:
         """Put the sample into `acked`; `newest` is the last burst it acknowledges something of.
 
-        An interval below the shortest round trip cannot be: then it was an earlier transmission of
-        the chunk that arrived, and there is no sample.
+        An interval below the shortest round trip, `soonest`, cannot be: then it was an earlier
+        transmission of the chunk that arrived, and there is no sample.
         """
         acked.delivered = self.delivered
         acked.lost = self.lost
@@ -118,5 +118,5 @@ class Delivery:
         acked.app_limited = newest.app_limited
         self._first_sent_at = newest.sent_at
         interval = max(newest.sent_at - newest.first_sent_at, acked.now - newest.delivered_at)
-        if min_rtt is None or interval >= min_rtt:
+        if interval >= soonest:
             acked.interval = interval

@@ -77,6 +77,14 @@ class Rack:
             return self._min_now
         return min(self._min_now, self._min_older)
 
+    @property
+    def soonest(self) -> float:
+        """Seconds: what is acknowledged sooner after it was sent had been sent before; 0 while no
+        round trip is known.
+        """
+        shortest = self.min_rtt
+        return shortest - _TICK if shortest is not None else 0.0
+
     def sent(self, burst: Transmission) -> None:
         """A burst was sent."""
         self._sent.append(burst)
@@ -96,8 +104,7 @@ class Rack:
         if newest is None:
             return
         rtt = max(0.0, now - newest.sent_at)
-        shortest = self.min_rtt
-        if info.newest_again and (shortest is None or rtt < shortest):
+        if info.newest_again and (self.min_rtt is None or rtt < self.soonest):
             return  # an earlier transmission of it arrived
         self._rtt = rtt
         latest = self._newest

@@ -38,7 +38,6 @@ class Outgoing:
         data: bytes,
         ppid: int,
         unordered: bool,
-        *,
         expires: float | None,
         max_retransmits: int | None,
         priority: int | None,

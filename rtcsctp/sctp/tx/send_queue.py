@@ -157,6 +157,16 @@ class SendQueue:
             self.active.drained(stream, size)
         self.gone(stream, size)
 
+    def took_run(self, stream: OutStream, count: int, size: int) -> None:
+        """The first `count` messages of `stream`, of `size` bytes in all, were cut into a chunk
+        each; more are behind them.
+        """
+        popleft = stream.queue.popleft
+        for _ in range(count):
+            popleft()
+        self.active.served(stream, size, turn_ends=True)
+        self.gone(stream, size)
+
     def drop_head(self, stream: OutStream) -> None:
         """Drop what is left of the first message of `stream`: it is abandoned."""
         message = stream.queue.popleft()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
+from itertools import islice
 
 from rtcsctp.sctp.config import Config
 from rtcsctp.sctp.tx.congestion import Acked, CongestionController, Lost, make_controller
@@ -34,11 +35,17 @@ from rtcsctp.sctp.wire.chunks import (
     UNORDERED,
     encode_data,
     encode_i_data,
+    pack_data_header,
+    pack_i_data_header,
 )
 from rtcsctp.sctp.wire.packet import COMMON_HEADER_SIZE
 from rtcsctp.sctp.wire.serial import MASK16, MASK32, unwrap32
+from rtcsctp.sctp.wire.tlv import PADDING
 
 __all__ = ["Abandoned", "Sender"]
+
+_SHORT_RUN = 3
+"""Waiting messages below which they are not worth the preparation."""
 
 _SHORTEST_PACED = 0.002
 """Seconds of round trip below which packets are not paced."""
@@ -70,6 +77,7 @@ class Sender:
         "_forwarding",
         "_full_payload",
         "_header",
+        "_is_opportunity",
         "_last_sent",
         "_max_outstanding",
         "_may_probe",
@@ -166,6 +174,7 @@ class Sender:
         self.waits_for_window = False
         """Nothing is outstanding, something waits, and the peer's window has no room for it."""
         self._burst_limit = self.congestion.cwnd
+        self._is_opportunity = False
         self._rtt_sent_at = 0.0
         self._last_sent: float | None = None
         self._forwarding = Forwarding()
@@ -188,7 +197,7 @@ class Sender:
         Chunks that were cut before keep their size. One that is too large now is sent again alone,
         in a packet that IP may have to fragment: its bytes have their TSN.
         """
-        pmdcs = mtu - COMMON_HEADER_SIZE
+        pmdcs = (mtu & ~3) - COMMON_HEADER_SIZE
         if pmdcs < self.pmdcs:
             self._oversize_until = self.outstanding.next_tsn
         self.pmdcs = pmdcs
@@ -253,20 +262,13 @@ class Sender:
         """Queue a message whose arguments have been judged."""
         self._arrivals += 1
         message = Outgoing(
-            stream_id,
-            data,
-            ppid,
-            unordered,
-            expires=expires,
-            max_retransmits=max_retransmits,
-            priority=priority,
-            arrival=self._arrivals,
+            stream_id, data, ppid, unordered, expires, max_retransmits, priority, self._arrivals
         )
         if priority is not None:
             self._make_room(priority, len(data))
             self._evictable.add(priority, message)
         self.queue.push(message)
-        self.allow_burst(0)
+        self._is_opportunity = True
 
     def _make_room(self, priority: int, size: int) -> None:
         """Give up less important messages if the buffer is full (RFC 7496)."""
@@ -301,9 +303,14 @@ class Sender:
             return chunks
         if not self._fast_packet and self._is_held_up(now):
             return chunks
+        if self._is_opportunity:
+            self._is_opportunity = False
+            self.allow_burst(0)
         full = room == self.pmdcs
-        room = self._fill_lost(chunks, room, now)
-        if self.outstanding.next_lost() is None:
+        if self.outstanding.lost_payload:
+            room = self._fill_lost(chunks, room, now)
+        if not self.outstanding.lost_payload:
+            room = self._fill_run(chunks, room, now)
             self._fill_new(chunks, room, now, untouched=full and not chunks)
         if chunks:
             self._fast_packet = False
@@ -318,7 +325,7 @@ class Sender:
         """
         queue, outstanding = self.queue, self.outstanding
         stream = queue.next_stream()
-        if stream is None or outstanding.next_lost() is not None or self.suspended:
+        if stream is None or outstanding.lost_payload or self.suspended:
             return []
         if self._tail.wanted:
             return []
@@ -331,7 +338,10 @@ class Sender:
         start = message.offset
         if not start or message.expires is not None:
             return []
-        ceiling, credit = self._ceiling(now), self._credit(now)
+        if self._is_opportunity:
+            self._is_opportunity = False
+            self.allow_burst(0)
+        ceiling, credit = self._ceiling(), self._credit(now)
         count = min(
             limit,
             (len(message.data) - start - 1) // size,
@@ -345,32 +355,32 @@ class Sender:
         flags = UNORDERED if message.unordered else 0
         flight = outstanding.flight + count * wire_size
         fills = flight >= ceiling or outstanding.payload + (count + 1) * size > self.peer_window
-        tsn, fsn = outstanding.next_tsn, message.next_fsn
+        first = outstanding.next_tsn
         data, stream_id, records = message.data, message.stream_id, outstanding.records
-        sequence = message.sequence
+        mid, ssn, ppid = message.sequence & MASK32, message.sequence & MASK16, message.ppid
+        interleaved, length, limited = self.interleaved, self._header + size, message.chunks
         burst = self._burst or self._begin_burst(now)
         chunks: list[bytes] = []
-        for i in range(count):
-            offset = start + i * size
-            record = Sent(tsn + i, message, offset, size, wire_size, flags, fsn + i, burst)
-            records[tsn + i] = record
-            if message.chunks is not None:
-                message.chunks.append(record)
-            if i == count - 1 and fills:
+        offset, fsn, last = start, message.next_fsn, first + count - 1
+        for tsn in range(first, first + count):
+            record = Sent(tsn, message, offset, size, wire_size, flags, fsn, burst)
+            records[tsn] = record
+            if limited is not None:
+                limited.append(record)
+            if fills and tsn == last:
                 flags |= IMMEDIATE
-            wire_tsn = (tsn + i) & MASK32
-            payload = data[offset : offset + size]
-            if self.interleaved:  # the middle of a message has an FSN, and no PPID
-                mid = sequence & MASK32
-                chunks.append(encode_i_data(wire_tsn, flags, stream_id, mid, fsn + i, payload))
+            if interleaved:  # the middle of a message has an FSN, and no PPID
+                head = pack_i_data_header(0x40, flags, length, tsn & MASK32, stream_id, 0, mid, fsn)
             else:
-                ssn = sequence & MASK16
-                chunks.append(encode_data(wire_tsn, flags, stream_id, ssn, message.ppid, payload))
-        outstanding.added(tsn + count, flight, count * size)
+                head = pack_data_header(0, flags, length, tsn & MASK32, stream_id, ssn, ppid)
+            chunks.append(head + data[offset : offset + size])  # whole words: needs no padding
+            offset += size
+            fsn += 1
+        outstanding.added(first + count, flight, count * size)
         message.offset = start + count * size
-        message.next_fsn = fsn + count
+        message.next_fsn = fsn
         if outstanding.rtt_tsn is None:
-            outstanding.rtt_tsn = tsn
+            outstanding.rtt_tsn = first
             self._rtt_sent_at = now
         queue.took(stream, count * size, finished=False, interleaving=self.interleaved)
         self.chunks_sent += count
@@ -426,6 +436,7 @@ class Sender:
     ) -> None:
         outstanding, queue, header = self.outstanding, self.queue, self._header
         only: OutStream | None = None
+        limit = self._ceiling() if ceiling is None else ceiling
         while (stream := self._next_stream()) is not None:
             message = stream.queue[0]
             if message.expires is not None and self._is_expired(message, now):
@@ -433,7 +444,8 @@ class Sender:
                 continue
             if not outstanding.flight:
                 self._after_idle(now)
-            limit = self._ceiling(now) if ceiling is None else ceiling
+                if ceiling is None:
+                    limit = self._ceiling()
             if outstanding.flight >= limit or len(outstanding.records) >= self._max_outstanding:
                 return
             if only is not None and only is not stream and not queue.active.switches_within_packet:
@@ -476,6 +488,92 @@ class Sender:
             if size > window:
                 self._probe, self._may_probe = record, False
                 return  # a window probe is one chunk alone
+
+    def _fill_run(self, chunks: list[bytes], room: int, now: float) -> int:
+        """Messages that fit whole, one behind the other, as `_fill_new` would send them.
+
+        Only of a stream that nothing competes with, and only while nothing stands out: the chunk
+        that ends a burst, with the I bit, is left to `_fill_new`. Gives the room that is left.
+        """
+        queue, outstanding = self.queue, self.outstanding
+        if len(queue.active) != 1 or self.suspended:
+            return room
+        stream = queue.next_stream()
+        if stream is None or len(stream.queue) < _SHORT_RUN:
+            return room
+        if not outstanding.flight:
+            self._after_idle(now)
+        spare = self._ceiling() - outstanding.flight
+        window = self.peer_window - outstanding.payload - self._full_payload
+        most = min(len(stream.queue) - 1, self._max_outstanding - len(outstanding.records))
+        header, interleaved, records = self._header, self.interleaved, outstanding.records
+        burst = self._burst
+        first = tsn = outstanding.next_tsn
+        stream_id, total, on_wire = stream.stream_id, 0, 0
+        for message in islice(stream.queue, max(most, 0)):
+            data = message.data
+            size = len(data)
+            wire_size = header + ((size + 3) & ~3)
+            if wire_size > room or wire_size >= spare or size > window or message.offset:
+                break
+            if message.expires is not None:
+                break
+            if burst is None:
+                burst = self._begin_burst(now)
+            flags = BEGIN | END
+            if not message.unordered:
+                message.sequence = stream.next_sequence
+                stream.next_sequence += 1
+            else:
+                flags |= UNORDERED
+                if interleaved:
+                    message.sequence = stream.next_unordered
+                    stream.next_unordered += 1
+            message.offset = size
+            message.next_fsn = 1
+            record = Sent(tsn, message, 0, size, wire_size, flags, 0, burst)
+            records[tsn] = record
+            if message.chunks is not None:
+                message.chunks.append(record)
+            if interleaved:
+                head = pack_i_data_header(
+                    0x40,
+                    flags,
+                    header + size,
+                    tsn & MASK32,
+                    stream_id,
+                    0,
+                    message.sequence & MASK32,
+                    message.ppid,
+                )
+            else:
+                head = pack_data_header(
+                    0,
+                    flags,
+                    header + size,
+                    tsn & MASK32,
+                    stream_id,
+                    message.sequence & MASK16,
+                    message.ppid,
+                )
+            chunks.append(head + data + PADDING[size & 3])
+            tsn += 1
+            room -= wire_size
+            spare -= wire_size
+            window -= size
+            on_wire += wire_size
+            total += size
+        count = tsn - first
+        if count:
+            outstanding.added(tsn, outstanding.flight + on_wire, total)
+            if outstanding.rtt_tsn is None:
+                outstanding.rtt_tsn = first
+                self._rtt_sent_at = now
+            queue.took_run(stream, count, total)
+            self.messages_sent += count
+            self.chunks_sent += count
+            self.user_bytes_sent += total
+        return room
 
     def _next_stream(self) -> OutStream | None:
         return self.queue.next_begun() if self.suspended else self.queue.next_stream()
@@ -604,11 +702,10 @@ class Sender:
             self.paced_until = self._pacer.resume_at
         return True
 
-    def _ceiling(self, now: float) -> int:
+    def _ceiling(self) -> int:
         """Bytes that may be in flight: Max.Burst limits what leaves at once (RFC 9260 6.1 D) where
         no rate does.
         """
-        del now
         cwnd = self.congestion.cwnd
         return cwnd if self._is_paced else min(cwnd, self._burst_limit)
 
@@ -769,7 +866,7 @@ class Sender:
             rack.delivered(info, now)
         if duplicates and not self._tail.is_repetition:
             rack.duplicates(duplicates, outstanding)
-        if self._tail.has_repaired(outstanding.cumulative, duplicates, rack.min_rtt, now):
+        if self._tail.has_repaired(outstanding.cumulative, duplicates, rack.soonest, now):
             self._answer_loss(self.pmdcs, now)
         if info.cumulative_moved:
             self._tail.restart(now)
@@ -781,9 +878,9 @@ class Sender:
             if info.once is not None:
                 acked.rtt = max(0.0, now - info.once.sent_at)
             assert info.newest is not None
-            self._delivery.sample(acked, info.newest, rack.min_rtt)
+            self._delivery.sample(acked, info.newest, rack.soonest)
             congestion.acked(acked)
-        if self._undo.is_due(info.resent, duplicates, rack.min_rtt, now):
+        if self._undo.is_due(info.resent, duplicates, rack.soonest, now):
             congestion.spurious(now)
         if not outstanding.flight:
             congestion.all_acked()

@@ -72,10 +72,11 @@ class TailLossProbe:
         self._covers = None
         self._burst = None
 
-    def has_repaired(
-        self, cumulative: int, duplicates: int, min_rtt: float | None, now: float
-    ) -> bool:
-        """A SACK came: does it show that the probe itself has repaired a loss (7.4.2)?"""
+    def has_repaired(self, cumulative: int, duplicates: int, soonest: float, now: float) -> bool:
+        """A SACK came: does it show that the probe itself has repaired a loss (7.4.2)?
+
+        `soonest`: how many seconds after the probe it can have come because of it.
+        """
         if self.wanted and self._covers is None:
             self.wanted = False  # no longer, as something comes back
         if self._covers is None or cumulative < self._covers:
@@ -83,4 +84,4 @@ class TailLossProbe:
         burst, self._covers, self._burst = self._burst, None, None
         if not self.is_repetition or duplicates or burst is None:
             return False
-        return min_rtt is None or now - burst.sent_at >= min_rtt
+        return now - burst.sent_at >= soonest

@@ -37,7 +37,7 @@ class Undo:
         self,
         resent: Iterable[Transmission],
         duplicates: int,
-        min_rtt: float | None,
+        soonest: float,
         now: float,
     ) -> bool:
         """Whether a SACK shows that nothing was lost.
@@ -45,14 +45,13 @@ class Undo:
         Args:
             resent: when chunks that it acknowledges were sent again.
             duplicates: how many it reports.
-            min_rtt: the shortest round trip, seconds.
+            soonest: how many seconds after a chunk was sent it can be acknowledged.
             now: when it came.
         """
         if not self._resent:
             return False
         self._duplicates += duplicates
-        if min_rtt is not None:
-            self._early += sum(now - burst.sent_at < min_rtt for burst in resent)
+        self._early += sum(now - burst.sent_at < soonest for burst in resent)
         if max(self._duplicates, self._early) < self._resent:
             return False
         self.begin()

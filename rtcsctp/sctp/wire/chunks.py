@@ -60,6 +60,8 @@ __all__ = [
     "encode_sack",
     "encode_shutdown",
     "encode_tlvs",
+    "pack_data_header",
+    "pack_i_data_header",
 ]
 
 
@@ -117,12 +119,15 @@ IMMEDIATE = 8
 
 DATA_CHUNK = struct.Struct(">BBHIHHI")
 """Type, flags, length | TSN | stream, SSN | PPID: the header of DATA."""
+pack_data_header = DATA_CHUNK.pack
+"""For many chunks in one loop; see `encode_data` for one."""
 DATA_HEADER_SIZE = DATA_CHUNK.size
 
 I_DATA_CHUNK = struct.Struct(">BBHIHHII")
 """Type, flags, length | TSN | stream, reserved | MID | PPID (first fragment) or FSN: that of
 I-DATA.
 """
+pack_i_data_header = I_DATA_CHUNK.pack
 I_DATA_HEADER_SIZE = I_DATA_CHUNK.size
 
 _DATA_VALUE = struct.Struct(">IHHI")
