@@ -98,8 +98,7 @@ class Link:
 
 SHARED = tuple(
     Link(rate, rtt, 0.0, queue)
-    for rate in (10.0, 100.0)
-    for rtt in (20.0, 100.0)
+    for rate, rtt in ((10.0, 20.0), (10.0, 100.0), (100.0, 20.0))
     for queue in QUEUES
 )
 DRAWN = (Link(100, 20, 0, 2), Link(100, 100, 0, 0.5), Link(100, 100, 1, 0.5))
