@@ -18,7 +18,6 @@ The map of the package::
         udp.py                                  SCTP in UDP (RFC 6951); connect and listen
         link.py                                 what a lower layer must be able to do; captures
     below both
-        batches.py                              UDP datagrams by the batch (GSO, GRO)
         driver.py                               the nursery of tasks around one SCTP core
         stream_driver.py  channel_driver.py     what waits for streams, and for data channels
         batches.py                              many datagrams by one system call (GSO, GRO)
