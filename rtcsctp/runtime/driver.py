@@ -47,6 +47,7 @@ _BATCH = 64  # packets that are handed to the link at once, at most
 _BATCH_BYTES = 1 << 16
 """Bytes that are handed to the link at once, unless it is one packet: a run that the kernel cuts
 into packets has no more, and it takes a millisecond at most before other tasks have their turn."""
+_OVERHEAD = 64  # bytes that the link may add to a packet
 _STINT_BYTES = 1 << 16
 _STINT_COST = 1 << 8  # of a message, besides its bytes
 _STINT = 0.001
@@ -161,11 +162,12 @@ class Driver:
         except (trio.ClosedResourceError, trio.BrokenResourceError) as error:
             self._lose_link(error)
         finally:
+            self._sender_rests = False
             self._sender_done.set()
 
     def _batch_size(self) -> int:
         """Packets that are handed to the link at once."""
-        return min(_BATCH, max(1, _BATCH_BYTES // self.core.config.mtu))
+        return min(_BATCH, max(1, _BATCH_BYTES // (self.core.config.mtu + _OVERHEAD)))
 
     def send_soon(self, queued_before: int, now: float) -> None:
         """Something was queued: send it now if nothing is on its way, else have the sender do it.
@@ -175,7 +177,8 @@ class Driver:
             now: the time.
         """
         core, direct = self.core, self._direct
-        if direct is None or not self._sender_rests or core.unacknowledged or queued_before:
+        is_busy = queued_before or core.unacknowledged or self._left_over
+        if direct is None or is_busy or not self._sender_rests:
             self.ring()
             return
         limit = self._batch_size()
