@@ -38,7 +38,8 @@ _SO_RCVBUFFORCE = 33
 _IS_LINUX = sys.platform == "linux"
 _MAX_SEGMENTS = 64  # UDP_MAX_SEGMENTS of Linux before 6.9; later ones take 128
 _MAX_RUN = 65_507  # bytes of one send: 65,535 less the headers of UDP and IPv4
-_RECEIVED_AT_ONCE = 1 << 17  # bytes before other tasks have their turn; 1 ms at 100 MB/s
+_RECEIVED_AT_ONCE = 48 << 10
+"""Bytes, after which other tasks have their turn: one run, as large as they are sent, is enough."""
 _CALLS_AT_ONCE = 64  # system calls before other tasks have their turn
 _SINGLES = 1000  # datagrams that go one by one before a size that was refused is tried again
 _BUFFER = 4 << 20  # bytes of a socket buffer that we ask for

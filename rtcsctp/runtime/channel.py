@@ -8,7 +8,7 @@ import trio
 
 from rtcsctp.datachannel.channel import Channel, ChannelState
 from rtcsctp.datachannel.statistics import DataChannelStatistics
-from rtcsctp.runtime.channel_driver import ChannelDriver
+from rtcsctp.runtime.channel_driver import ChannelDriver, Waiters
 from rtcsctp.runtime.channel_stream import ChannelStream
 from rtcsctp.runtime.errors import ChannelBroken
 
@@ -131,10 +131,11 @@ class DataChannel(trio.abc.Channel[str | bytes]):
         """Send a message: wait until there is room for it, and queue it.
 
         There is room when the channel is open and less than ``PeerConfig.send_buffer`` bytes are
-        queued on it. Cancelled, nothing was queued. Text arrives as text, bytes as bytes.
+        queued on it; more may be queued where the network takes more in two round trips. Cancelled,
+        nothing was queued. Text arrives as text, bytes as bytes.
 
         It always looks whether it was cancelled, but where there is room, it lets other tasks run
-        only now and then: at the latest after 64 messages, 64 KiB or a millisecond.
+        only now and then: at the latest after 256 messages, 64 KiB or a millisecond.
 
         Raises:
             MessageTooLargeError: larger than the peer said that it takes (RFC 8841 6).
@@ -147,9 +148,7 @@ class DataChannel(trio.abc.Channel[str | bytes]):
         while not self._has_room():
             waited = True
             await self.wait_room()
-        driver = self._driver
-        driver.send(self._channel, message)
-        if driver.ends_stint(len(message), trio.current_time()) and not waited:
+        if self._driver.send(self._channel, message) and not waited:
             await trio.lowlevel.cancel_shielded_checkpoint()
 
     def send_nowait(self, value: str | bytes | bytearray | memoryview) -> None:
@@ -167,7 +166,7 @@ class DataChannel(trio.abc.Channel[str | bytes]):
         """Whether a message can be queued now; raises if it never can."""
         channel, driver = self._channel, self._driver
         if channel.state is ChannelState.OPEN:
-            return driver.channels.buffered_amount(channel) < driver.send_buffer
+            return driver.has_room(channel)
         if channel.state in _ENDED:
             self._raise_unusable()
         return False
@@ -180,7 +179,7 @@ class DataChannel(trio.abc.Channel[str | bytes]):
     async def wait_room(self) -> None:
         """Wait until there may be room: then half of the buffer is free, or the channel ended."""
         if self._channel.state is ChannelState.OPEN:
-            await self._driver.wait_low(self._channel, self._driver.send_buffer // 2)
+            await self._driver.wait_low(self._channel, self._driver.room // 2)
         else:
             await self._driver.waiters(self._channel).change.park()
 
@@ -236,7 +235,14 @@ class DataChannel(trio.abc.Channel[str | bytes]):
             trio.BusyResourceError: another task is receiving from this channel.
             trio.ClosedResourceError, ConnectionLost, ChannelBroken: see above.
         """
-        return (await self.receive_many(1))[0]
+        await trio.lowlevel.checkpoint_if_cancelled()
+        waiters = self._check_reader()
+        messages = self._driver.receive(self._channel, 1)
+        if not messages:
+            messages = await self._wait_for(waiters, 1)
+        elif self._driver.ends_stint(len(messages[0]), trio.current_time()):
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        return messages[0]
 
     async def receive_many(self, limit: int = 256) -> list[str | bytes]:
         """All messages that are there, at most `limit`; waits for the first one.
@@ -248,19 +254,31 @@ class DataChannel(trio.abc.Channel[str | bytes]):
         """
         if limit < 1:
             raise ValueError(f"at least one message must be asked for, not {limit}")
-        driver, channel = self._driver, self._channel
         await trio.lowlevel.checkpoint_if_cancelled()
+        waiters = self._check_reader()
+        messages = self._driver.receive(self._channel, limit)
+        if not messages:
+            messages = await self._wait_for(waiters, limit)
+        elif self._driver.ends_stint(sum(map(len, messages)), trio.current_time()):
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        return messages
+
+    def _check_reader(self) -> Waiters:
+        """Raise if the channel was closed here, or another task waits for its messages."""
+        driver = self._driver
         if self._closed_here or driver.closed_here:
             raise trio.ClosedResourceError(f"data channel {self.label!r} was closed here")
-        waiters = driver.waiters(channel)
+        waiters = driver.waiters(self._channel)
         if waiters.receiving:
             raise trio.BusyResourceError(f"another task is receiving from {self!r}")
+        return waiters
+
+    async def _wait_for(self, waiters: Waiters, limit: int) -> list[str | bytes]:
+        """Wait for messages: there are none now."""
+        driver, channel = self._driver, self._channel
+        messages: list[str | bytes] = []
         waiters.receiving = True
         try:
-            if messages := driver.receive(channel, limit):
-                size = len(messages[0]) if len(messages) == 1 else sum(map(len, messages))
-                if driver.ends_stint(size, trio.current_time()):
-                    await trio.lowlevel.cancel_shielded_checkpoint()
             while not messages:
                 self._check_receivable()
                 await waiters.arrival.park()
@@ -268,6 +286,12 @@ class DataChannel(trio.abc.Channel[str | bytes]):
             return messages
         finally:
             waiters.receiving = False
+
+    async def __anext__(self) -> str | bytes:
+        try:
+            return await self.receive()
+        except trio.EndOfChannel:
+            raise StopAsyncIteration from None
 
     def _check_receivable(self) -> None:
         """Nothing is there: raise if nothing will come."""

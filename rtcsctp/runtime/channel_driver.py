@@ -15,12 +15,22 @@ from rtcsctp.datachannel.events import Closed as ChannelClosed
 from rtcsctp.runtime.driver import Driver
 from rtcsctp.runtime.link import Link
 from rtcsctp.sctp.association import Association as Core
-from rtcsctp.sctp.events import Closed, CloseReason, Connected, Event, OutgoingStreamsReset
+from rtcsctp.sctp.events import (
+    Closed,
+    CloseReason,
+    Connected,
+    Event,
+    OutgoingStreamsReset,
+    StreamReadable,
+)
 
 if TYPE_CHECKING:
     from rtcsctp.runtime.errors import ConnectionLost
 
-__all__ = ["ChannelDriver", "Waiters"]
+__all__ = ["MAX_SEND_BUFFER", "ChannelDriver", "Waiters"]
+
+MAX_SEND_BUFFER = 16 << 20
+"""Bytes beyond which no send buffer grows by itself: 1 Gbit/s for 130 ms."""
 
 
 class Waiters:
@@ -52,7 +62,7 @@ class ChannelDriver(Driver):
 
     Attributes:
         channels: the sans-IO data channels.
-        send_buffer: bytes queued on one channel above which its senders wait.
+        send_buffer: bytes queued on one channel that its senders need not wait for; see `room`.
         loss: makes the exception that says why the connection was lost, if it was.
         closed_here: our user has ended the connection.
     """
@@ -84,12 +94,14 @@ class ChannelDriver(Driver):
 
     def handle_event(self, event: Event) -> None:
         """Every event of the association is one for the channels, too."""
-        super().handle_event(event)
+        kind = type(event)
+        if kind is not StreamReadable:  # of all events, nearly all are these
+            super().handle_event(event)
         self.channels.handle_event(event, trio.current_time())
-        if type(event) is Connected:
+        if kind is Connected:
             self._on_change()
-        elif type(event) is OutgoingStreamsReset:
-            self._note_resets(event)
+        elif kind is OutgoingStreamsReset:
+            self._note_resets(event)  # type: ignore[arg-type]
 
     def _note_resets(self, event: OutgoingStreamsReset) -> None:
         """The peer has confirmed resets of ours; who closes a channel waits for that."""
@@ -141,14 +153,30 @@ class ChannelDriver(Driver):
 
     # ----------------------------------------------------------------------------- commands
 
-    def send(self, channel: Channel, data: str | bytes) -> None:
-        """Give a message to the core."""
-        core = self.core
+    def send(self, channel: Channel, data: str | bytes) -> bool:
+        """Give a message to the core; whether it is other tasks' turn now."""
+        core, now = self.core, trio.current_time()
         queued = core.buffered_amount
-        self.channels.send(channel, data, trio.current_time())
+        self.channels.send(channel, data, now)
         if core.has_events:
             self.settle(ring=False)
-        self.send_soon(queued)
+        self.send_soon(queued, now)
+        return self.ends_stint(len(data), now)
+
+    def has_room(self, channel: Channel) -> bool:
+        """Whether a message may be queued on a channel that is open."""
+        queued = self.channels.buffered_amount(channel)
+        return queued < self.send_buffer or queued < self.room
+
+    @property
+    def room(self) -> int:
+        """Bytes queued on one channel above which its senders wait.
+
+        That is `send_buffer`, or what the network takes in two round trips, if that is more: what
+        is queued must not run out before a sender that was woken at half of it has come round. It
+        is `MAX_SEND_BUFFER` at most.
+        """
+        return max(self.send_buffer, min(2 * self.core.sender.congestion.cwnd, MAX_SEND_BUFFER))
 
     def receive(self, channel: Channel, limit: int) -> list[str | bytes]:
         """At most `limit` messages of a channel; none if there are none."""

@@ -47,11 +47,12 @@ _BATCH = 64  # packets that are handed to the link at once, at most
 _BATCH_BYTES = 1 << 16
 """Bytes that are handed to the link at once, unless it is one packet: a run that the kernel cuts
 into packets has no more, and it takes a millisecond at most before other tasks have their turn."""
+_OVERHEAD = 64  # bytes that the link may add to a packet
 _STINT_BYTES = 1 << 16
-_STINT_COST = 1 << 10  # of a message, besides its bytes
+_STINT_COST = 1 << 8  # of a message, besides its bytes
 _STINT = 0.001
 """What users do on one association without letting other tasks run: 64 KiB in messages, where each
-counts as 1 KiB more than it has, and this many seconds."""
+counts as 256 bytes more than it has, and this many seconds."""
 _MAX_GATHERING = 32  # turns of Trio's loop that the sender waits for a packet to fill
 _LAST_WORDS = 0.2
 """Seconds that a block which is being left in a hurry may still spend on sending what is ready (an
@@ -172,24 +173,27 @@ class Driver:
         finally:
             if self._fragments:
                 self._allow_fragments(False)
+            self._sender_rests = False
             self._sender_done.set()
 
     def _batch_size(self) -> int:
         """Packets that are handed to the link at once."""
-        return min(_BATCH, max(1, _BATCH_BYTES // self.core.mtu))
+        return min(_BATCH, max(1, _BATCH_BYTES // (self.core.mtu + _OVERHEAD)))
 
-    def send_soon(self, queued_before: int) -> None:
+    def send_soon(self, queued_before: int, now: float) -> None:
         """Something was queued: send it now if nothing is on its way, else have the sender do it.
 
         Args:
             queued_before: bytes that were queued already.
+            now: the time.
         """
         core, direct = self.core, self._direct
-        if direct is None or not self._sender_rests or core.unacknowledged or queued_before:
+        is_busy = queued_before or core.unacknowledged or self._left_over
+        if direct is None or is_busy or not self._sender_rests:
             self.ring()
             return
         limit = self._batch_size()
-        packets = core.poll_transmit(trio.current_time(), limit)
+        packets = core.poll_transmit(now, limit)
         self.settle(ring=False)
         try:
             self._left_over = not direct.send_now(packets)

@@ -212,7 +212,9 @@ class PeerConfig:
     ICE."""
 
     send_buffer: int = attrs.field(default=1 << 20, validator=_bytes)
-    """Bytes queued on one data channel above which `DataChannel.send` waits."""
+    """Bytes queued on one data channel above which `DataChannel.send` waits. Where the congestion
+    window is larger than half of that, twice the window instead, up to 16 MiB: so a long fast path
+    is not left idle."""
 
     linger: float = attrs.field(default=5.0, validator=_number(0))
     """How long leaving a peer connection in order may take: closing its channels, which delivers

@@ -283,7 +283,7 @@ class StreamDriver(Driver):
         """Give a message to the core."""
         if not self._may_send() or self._shutdown_wanted:
             self.check_usable()
-        core = self.core
+        core, now = self.core, trio.current_time()
         queued = core.buffered_amount
         core.send(
             stream_id,
@@ -293,11 +293,11 @@ class StreamDriver(Driver):
             max_retransmits=max_retransmits,
             lifetime=lifetime,
             priority=priority,
-            now=trio.current_time(),
+            now=now,
         )
         if core.has_events:
             self.settle(ring=False)
-        self.send_soon(queued)
+        self.send_soon(queued, now)
 
     # ---------------------------------------------------------------------------- receiving
 
