@@ -413,7 +413,7 @@ class Sender:
         outstanding.resend(record)
         burst = self._burst or self._begin_burst(now)
         record.transmission = burst
-        burst.resent.append(record)
+        self._rack.sent_again(burst, record)
         if outstanding.rtt_tsn is not None and record.tsn < outstanding.rtt_tsn:
             outstanding.rtt_tsn = None  # its acknowledgement may wait for this one (6.3.1, C5)
         if record.tsn == outstanding.cumulative + 1:
@@ -913,7 +913,7 @@ class Sender:
             self._recovery_exit = self.outstanding.next_tsn - 1
             self._fast_packet = True
         for record in found:
-            if record.state is not SentState.IN_FLIGHT:
+            if record.state is not SentState.IN_FLIGHT and record.state is not SentState.UNTOLD:
                 continue  # giving up its message came first
             size += record.wire_size
             if record.transmission.number > latest.number:
@@ -959,16 +959,15 @@ class Sender:
         self._rack.forget_sent()
         self._tail.forget()
         self._undo.begin()
-        for record in self.outstanding.in_flight():
+        for record in self.outstanding.in_flight() + self.outstanding.untold():
             record.by_timeout = True
-            if record.state is SentState.IN_FLIGHT:  # giving up its message may have come first
-                self._lose(record)
+            self._lose(record)
         self._forwarding.update(self.outstanding)
         self._burst_limit = self.outstanding.flight + self._config.max_burst * self.pmdcs
 
     def _lose(self, record: Sent) -> None:
-        if record.state is not SentState.IN_FLIGHT:
-            return
+        if record.state is not SentState.IN_FLIGHT and record.state is not SentState.UNTOLD:
+            return  # giving up its message came first
         if record.wire_size > self._base_pmdcs:
             self.large_losses += 1
         if self._is_last_transmission(record):
