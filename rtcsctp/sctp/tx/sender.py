@@ -283,7 +283,15 @@ class Sender:
         return self.partially_reliable and self._evictable.find_below(priority) is not None
 
     def allow_burst(self, acked: int) -> None:
-        """An opportunity to send: Max.Burst packets, and what was just acknowledged (6.1 D)."""
+        """An opportunity to send: Max.Burst packets, and what was just acknowledged (6.1 D).
+
+        In slow start what was acknowledged counts twice: cwnd has grown by it, and a window that
+        is never full does not grow (7.2.1). RFC 9260 has Max.Burst alone; but where one SACK
+        answers a batch of packets, four for each would be the rate at which all is sent.
+        """
+        congestion = self.congestion
+        if congestion.cwnd <= congestion.ssthresh and self._recovery_exit is None:
+            acked *= 2
         limit = self.outstanding.flight + acked + self._config.max_burst * self.pmdcs
         self._burst_limit = max(self._burst_limit, limit) if not acked else limit
 
