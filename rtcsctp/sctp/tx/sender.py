@@ -53,10 +53,6 @@ _SHORTEST_PACED = 0.002
 _MAX_OUTSTANDING = 65_535
 """Chunks with a TSN that are not cumulatively acknowledged: what gap blocks can report."""
 
-_MAX_OUTSTANDING_SSN = 32_767
-"""The same for DATA, whose SSN has 16 bits. RFC 9260 6.1 allows 65,535 ordered messages of a
-stream, but a receiver that compares SSNs by RFC 1982 takes one so far ahead for an old one."""
-
 Abandoned = tuple[int, int, bool]
 """Stream, size in bytes, and whether part of the message had been sent."""
 
@@ -79,7 +75,6 @@ class Sender:
         "_header",
         "_is_opportunity",
         "_last_sent",
-        "_max_outstanding",
         "_may_probe",
         "_min_fragment",
         "_one_packet",
@@ -148,7 +143,6 @@ class Sender:
         self._full_payload = self.pmdcs - self._header
         self._min_fragment = (self._base_pmdcs - self._header) // 4
         self._oversize_until = initial_tsn  # chunks below may be larger than pmdcs
-        self._max_outstanding = _MAX_OUTSTANDING if interleaved else _MAX_OUTSTANDING_SSN
         self.outstanding = Outstanding(initial_tsn)
         self.congestion: CongestionController = make_controller(
             config.congestion_control, config, self._base_pmdcs, self._rng
@@ -356,7 +350,7 @@ class Sender:
             (ceiling - outstanding.flight + wire_size - 1) // wire_size,
             limit if credit is None else math.ceil(credit / wire_size),
             (self.peer_window - outstanding.payload) // size,
-            self._max_outstanding - len(outstanding.records),
+            _MAX_OUTSTANDING - len(outstanding.records),
         )
         if count <= 0:
             return []
@@ -454,7 +448,7 @@ class Sender:
                 self._after_idle(now)
                 if ceiling is None:
                     limit = self._ceiling()
-            if outstanding.flight >= limit or len(outstanding.records) >= self._max_outstanding:
+            if outstanding.flight >= limit or not self._has_number(stream, message):
                 return
             if only is not None and only is not stream and not queue.active.switches_within_packet:
                 return
@@ -513,7 +507,7 @@ class Sender:
             self._after_idle(now)
         spare = self._ceiling() - outstanding.flight
         window = self.peer_window - outstanding.payload - self._full_payload
-        most = min(len(stream.queue) - 1, self._max_outstanding - len(outstanding.records))
+        most = min(len(stream.queue) - 1, self._free_numbers(stream))
         header, interleaved, records = self._header, self.interleaved, outstanding.records
         burst = self._burst
         first = tsn = outstanding.next_tsn
@@ -582,6 +576,22 @@ class Sender:
             self.chunks_sent += count
             self.user_bytes_sent += total
         return room
+
+    def _has_number(self, stream: OutStream, message: Outgoing) -> bool:
+        """Whether a chunk of `message` may have a TSN now, and a number for it if it begins it."""
+        if message.offset or message.unordered:
+            return len(self.outstanding.records) < _MAX_OUTSTANDING
+        return self._free_numbers(stream) > 0
+
+    def _free_numbers(self, stream: OutStream) -> int:
+        """How many whole messages of `stream` may be sent before asking again, for their TSNs and
+        SSNs; there are always MIDs.
+        """
+        outstanding = self.outstanding
+        tsns = _MAX_OUTSTANDING - len(outstanding.records)
+        if self.interleaved:
+            return tsns
+        return min(tsns, stream.free_ssns(outstanding.next_tsn, outstanding.cumulative))
 
     def _next_stream(self) -> OutStream | None:
         return self.queue.next_begun() if self.suspended else self.queue.next_stream()
@@ -1037,4 +1047,4 @@ class Sender:
         self.congestion, self._delivery = congestion, delivery
         self.suspended = False
         for stream in self.queue.streams():
-            stream.next_sequence = stream.next_unordered = 0
+            stream.renumber()
