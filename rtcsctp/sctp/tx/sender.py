@@ -295,6 +295,16 @@ class Sender:
 
     # --------------------------------------------------------------------------- one packet
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether `fill` would have nothing to send, whatever is allowed."""
+        return not (
+            self.queue.buffered
+            or self.outstanding.lost_payload
+            or self._tail.wanted
+            or self.waits_for_window
+        )
+
     def fill(self, room: int, now: float) -> list[bytes]:
         """DATA chunks for a packet with `room` bytes left; empty if nothing may or can be sent."""
         chunks: list[bytes] = []
@@ -313,14 +323,15 @@ class Sender:
             room = self._fill_lost(chunks, room, now)
         if not self.outstanding.lost_payload:
             room = self._fill_run(chunks, room, now)
-            self._fill_new(chunks, room, now, untouched=full and not chunks)
+            if room:
+                self._fill_new(chunks, room, now, untouched=full and not chunks)
         if chunks:
             self._fast_packet = False
             self._packet_ends(sum(map(len, chunks)), now)
         return chunks
 
     def fill_bulk(self, limit: int, now: float) -> list[bytes]:
-        """At most `limit` chunks that fill a packet each, out of the middle of one large message.
+        """At most `limit` chunks that fill a packet each, all of one large message.
 
         The same as `fill` would give, but without asking the scheduler again for each: only where
         the stream cannot change, and no chunk is the last of its message.
@@ -337,8 +348,10 @@ class Sender:
             return []
         message = stream.queue[0]
         size, wire_size = self._full_payload, self.pmdcs
-        start = message.offset
-        if not start or message.expires is not None:
+        start, length = message.offset, len(message.data)
+        if length - start <= size or message.expires is not None:
+            return []
+        if not start and not self._has_number(stream, message):
             return []
         if self._is_opportunity:
             self._is_opportunity = False
@@ -346,7 +359,7 @@ class Sender:
         ceiling, credit = self._ceiling(), self._credit(now)
         count = min(
             limit,
-            (len(message.data) - start - 1) // size,
+            (length - start - 1) // size,
             (ceiling - outstanding.flight + wire_size - 1) // wire_size,
             limit if credit is None else math.ceil(credit / wire_size),
             (self.peer_window - outstanding.payload) // size,
@@ -354,7 +367,10 @@ class Sender:
         )
         if count <= 0:
             return []
-        flags = UNORDERED if message.unordered else 0
+        middle = flags = UNORDERED if message.unordered else 0
+        if not start:
+            flags |= BEGIN
+            self._number(stream, message)
         flight = outstanding.flight + count * wire_size
         fills = flight >= ceiling or outstanding.payload + (count + 1) * size > self.peer_window
         first = outstanding.next_tsn
@@ -371,11 +387,14 @@ class Sender:
                 limited.append(record)
             if fills and tsn == last:
                 flags |= IMMEDIATE
-            if interleaved:  # the middle of a message has an FSN, and no PPID
-                head = pack_i_data_header(0x40, flags, length, tsn & MASK32, stream_id, 0, mid, fsn)
+            if interleaved:
+                head = pack_i_data_header(
+                    0x40, flags, length, tsn & MASK32, stream_id, 0, mid, fsn or ppid
+                )
             else:
                 head = pack_data_header(0, flags, length, tsn & MASK32, stream_id, ssn, ppid)
             chunks.append(head + data[offset : offset + size])  # whole words: needs no padding
+            flags = middle
             offset += size
             fsn += 1
         outstanding.added(first + count, flight, count * size)
@@ -495,7 +514,8 @@ class Sender:
         """Messages that fit whole, one behind the other, as `_fill_new` would send them.
 
         Only of a stream that nothing competes with, and only while nothing stands out: the chunk
-        that ends a burst, with the I bit, is left to `_fill_new`. Gives the room that is left.
+        that ends a burst, with the I bit, is left to `_fill_new`. Gives the room that is left, 0
+        if nothing more goes into this packet.
         """
         queue, outstanding = self.queue, self.outstanding
         if len(queue.active) != 1 or self.suspended:
@@ -503,38 +523,38 @@ class Sender:
         stream = queue.next_stream()
         if stream is None or len(stream.queue) < _SHORT_RUN:
             return room
+        header = self._header
+        if stream.queue[0].offset or len(stream.queue[0].data) > room - header:
+            return room
         if not outstanding.flight:
             self._after_idle(now)
         spare = self._ceiling() - outstanding.flight
         window = self.peer_window - outstanding.payload - self._full_payload
         most = min(len(stream.queue) - 1, self._free_numbers(stream))
-        header, interleaved, records = self._header, self.interleaved, outstanding.records
-        burst = self._burst
+        interleaved, records = self.interleaved, outstanding.records
+        burst, packet_full, padding = self._burst, False, PADDING
         first = tsn = outstanding.next_tsn
         stream_id, total, on_wire = stream.stream_id, 0, 0
         for message in islice(stream.queue, max(most, 0)):
             data = message.data
             size = len(data)
             wire_size = header + ((size + 3) & ~3)
-            if wire_size > room or wire_size >= spare or size > window or message.offset:
-                break
-            if message.expires is not None:
+            if wire_size > room:
+                packet_full = size <= self._full_payload and message.expires is None
+                break  # it fits the next packet whole
+            if wire_size >= spare or size > window or message.expires is not None:
                 break
             if burst is None:
                 burst = self._begin_burst(now)
-            flags = BEGIN | END
-            if not message.unordered:
+            if message.unordered:
+                flags = UNORDERED | BEGIN | END
+                self._number(stream, message)
+            else:
+                flags = BEGIN | END
                 message.sequence = stream.next_sequence
                 stream.next_sequence += 1
-            else:
-                flags |= UNORDERED
-                if interleaved:
-                    message.sequence = stream.next_unordered
-                    stream.next_unordered += 1
             message.offset = size
-            message.next_fsn = 1
-            record = Sent(tsn, message, 0, size, wire_size, flags, 0, burst)
-            records[tsn] = record
+            records[tsn] = record = Sent(tsn, message, 0, size, wire_size, flags, 0, burst)
             if message.chunks is not None:
                 message.chunks.append(record)
             if interleaved:
@@ -558,7 +578,7 @@ class Sender:
                     message.sequence & MASK16,
                     message.ppid,
                 )
-            chunks.append(head + data + PADDING[size & 3])
+            chunks.append(head + data + padding[size & 3] if size & 3 else head + data)
             tsn += 1
             room -= wire_size
             spare -= wire_size
@@ -575,7 +595,16 @@ class Sender:
             self.messages_sent += count
             self.chunks_sent += count
             self.user_bytes_sent += total
-        return room
+        return 0 if packet_full else room
+
+    def _number(self, stream: OutStream, message: Outgoing) -> None:
+        """Give a message that begins its SSN or MID."""
+        if not message.unordered:
+            message.sequence = stream.next_sequence
+            stream.next_sequence += 1
+        elif self.interleaved:
+            message.sequence = stream.next_unordered
+            stream.next_unordered += 1
 
     def _has_number(self, stream: OutStream, message: Outgoing) -> bool:
         """Whether a chunk of `message` may have a TSN now, and a number for it if it begins it."""
@@ -603,12 +632,7 @@ class Sender:
         offset = message.offset
         if not offset:
             flags |= BEGIN
-            if not message.unordered:
-                message.sequence = stream.next_sequence
-                stream.next_sequence += 1
-            elif self.interleaved:
-                message.sequence = stream.next_unordered
-                stream.next_unordered += 1
+            self._number(stream, message)
             fsn = 0
             message.next_fsn = 1
         else:
