@@ -772,6 +772,11 @@ class Sender:
         at = self._tail.deadline(srtt, one_packet=outstanding.flight <= self.pmdcs)
         return at if at < math.inf else None
 
+    @property
+    def wants_tail_probe(self) -> bool:
+        """Whether the next packet is to be a tail-loss probe."""
+        return self._tail.wanted
+
     def check_losses(self, now: float) -> bool:
         """The time has come to look for losses again; whether a tail-loss probe is to go."""
         if self._rack.due is not None:
