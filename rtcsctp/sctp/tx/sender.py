@@ -703,12 +703,12 @@ class Sender:
             if burst.end > burst.next:
                 self._tail.restart(now)
             self.congestion.sent(self._burst_size, outstanding.flight, now)
-        if (
-            not self.queue.buffered
-            and outstanding.flight < self.congestion.cwnd
-            and not outstanding.lost_payload
-        ):
+        waits = self.queue.buffered > 0 or outstanding.lost_payload > 0
+        fits = outstanding.flight < self.congestion.cwnd
+        if fits and not waits:
             self._delivery.ran_dry(outstanding.flight)
+        window = self.peer_window - outstanding.payload
+        self._pacer.is_behind = waits and fits and window >= self._full_payload
 
     def _packet_ends(self, size: int, now: float) -> None:
         self._burst_size += size
