@@ -23,6 +23,7 @@ __all__ = [
     "Address",
     "Run",
     "add_command",
+    "add_plain_command",
     "add_settings",
     "config_from",
     "listening_address",
@@ -187,6 +188,30 @@ def add_command(
         allow_abbrev=False,
     )
     parser.set_defaults(run=run, parser=parser, defaults=defaults)
+    return parser
+
+
+def add_plain_command(
+    add: AddParser,
+    name: str,
+    run: Run,
+    *,
+    summary: str,
+    description: str,
+    epilog: str,
+    usage: str | None = None,
+) -> argparse.ArgumentParser:
+    """A parser for a command without settings of SCTP; otherwise like `add_command`."""
+    parser = add(
+        name,
+        usage=usage,
+        help=summary,
+        description=description,
+        epilog=epilog,
+        formatter_class=_Formatter,
+        allow_abbrev=False,
+    )
+    parser.set_defaults(run=run, parser=parser, defaults=_DEFAULTS, settings=[])
     return parser
 
 
