@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import attrs
 
-from rtcsctp.cli.units import parse_size
+from rtcsctp.cli.units import parse_bit_rate, parse_duration, parse_share, parse_size
 from rtcsctp.sctp.config import Config
 
 __all__ = [
@@ -25,11 +25,14 @@ __all__ = [
     "add_command",
     "add_plain_command",
     "add_settings",
+    "bit_rate",
     "config_from",
+    "duration",
     "listening_address",
     "peer_address",
     "positive_size",
     "seconds",
+    "share",
     "size",
     "whole_number",
 ]
@@ -122,6 +125,28 @@ def size(text: str) -> int:
         raise argparse.ArgumentTypeError(f"{text}: a size cannot be negative")
     try:
         return parse_size(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def bit_rate(text: str) -> float:
+    """A rate in bits per second."""
+    return _parsed(parse_bit_rate, text)
+
+
+def duration(text: str) -> float:
+    """A time span with its unit, in seconds."""
+    return _parsed(parse_duration, text)
+
+
+def share(text: str) -> float:
+    """A part of all, as 1% or 0.01."""
+    return _parsed(parse_share, text)
+
+
+def _parsed(parse: Callable[[str], float], text: str) -> float:
+    try:
+        return parse(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 
