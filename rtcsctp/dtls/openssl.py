@@ -12,7 +12,7 @@ forged records without a word (W12), and so do we with what is not even a record
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from OpenSSL import SSL
@@ -87,10 +87,19 @@ class OpenSslIdentity:
 
     __slots__ = ("_context", "certificate", "fingerprints")
 
-    def __init__(self, certificate: Certificate) -> None:
+    def __init__(
+        self, certificate: Certificate, *, key_log: Callable[[bytes], None] | None = None
+    ) -> None:
+        """Make the context.
+
+        Args:
+            certificate: the certificate, with its key.
+            key_log: is called with each line of key material in NSS's format, which lays bare all
+                that is sent. It must not raise.
+        """
         self.certificate = certificate
         self.fingerprints: tuple[Fingerprint, ...] = certificate.fingerprints
-        self._context = _make_context(certificate)
+        self._context = _make_context(certificate, key_log)
 
     def engine(
         self, *, client: bool, remote_fingerprints: Sequence[Fingerprint], mtu: int = 1200
@@ -106,7 +115,7 @@ class OpenSslIdentity:
         return OpenSslEngine(handshake, client=client, mtu=mtu)
 
 
-def _make_context(certificate: Certificate) -> SSL.Context:
+def _make_context(certificate: Certificate, key_log: Callable[[bytes], None] | None) -> SSL.Context:
     """All that can be set is set here: a context must not change after its first use (W9)."""
     context = SSL.Context(SSL.DTLS_METHOD)
     context.set_min_proto_version(_DTLS_1_2)
@@ -119,6 +128,8 @@ def _make_context(certificate: Certificate) -> SSL.Context:
     context.set_tlsext_use_srtp(SRTP_PROFILES)
     context.use_certificate(certificate.certificate)
     context.use_privatekey(certificate.key)
+    if key_log is not None:
+        context.set_keylog_callback(lambda _connection, line: key_log(line))
     context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _accept)
     return context
 
@@ -198,7 +209,7 @@ class OpenSslEngine:
         """A snapshot of the counters."""
         handshake = self._handshake
         return DtlsStatistics(
-            state=self.state,
+            dtls_state=self.state,
             records_sent=self._records_sent,
             records_received=self._records_received,
             bytes_sent=self._bytes_sent,

@@ -10,7 +10,7 @@ The map of the package::
     dtls.py         a stand-in for DTLS, in virtual time and without cryptography        (pure)
     link.py         links for the runtime: simulated, in memory                          (Trio)
     host.py         computers on a simulated network, for whole peers                    (Trio)
-    pcapng.py       capture files for Wireshark, written and read
+    pcapng.py       capture files, read; `rtcsctp.runtime.capture` writes them
 
 A test of the runtime over a bad network, which takes no real time and always meets the same luck::
 
