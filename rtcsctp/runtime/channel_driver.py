@@ -191,11 +191,11 @@ class ChannelDriver(Driver):
     def has_room(self, channel: Channel) -> bool:
         """Whether a message may be queued on a channel that is open."""
         queued = self.channels.buffered_amount(channel)
-        return queued < self.send_buffer or queued < self.room
+        return queued < self.send_buffer or self.core.buffered_amount < self.room
 
     @property
     def room(self) -> int:
-        """Bytes queued on one channel above which its senders wait.
+        """Bytes queued on one channel above which its senders wait; beyond `send_buffer` all count.
 
         That is `send_buffer`, or what the network takes in two round trips, if that is more: what
         is queued must not run out before a sender that was woken at half of it has come round. It

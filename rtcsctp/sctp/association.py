@@ -256,6 +256,7 @@ class Association:
             and self.outbox.is_empty
             and not self.reconfiguration.waiting
             and not sender.abandoned_messages
+            and now < self.path_mtu.due_at
             and sender.forward_tsn_at(now) is None
         )
 
