@@ -253,6 +253,7 @@ class Association:
             and not self.receiver.policy.now
             and not sender.queue.buffered
             and not sender.outstanding.lost_payload
+            and not sender.wants_tail_probe
             and self.outbox.is_empty
             and not self.reconfiguration.waiting
             and not sender.abandoned_messages

@@ -234,6 +234,11 @@ class Sender:
         return self._rack.min_rtt
 
     @property
+    def wants_tail_probe(self) -> bool:
+        """Nothing has come back for too long, and the next packet is a probe."""
+        return self._tail.wanted
+
+    @property
     def is_drained(self) -> bool:
         """Whether nothing waits, and nothing is in flight or unacknowledged."""
         return not self.queue.buffered and not self.outstanding.records
