@@ -14,6 +14,9 @@ The map of the package::
     echo.py        … `echo`: a server that sends back what it gets
     send.py        … `send`: a file, standard input, or made-up messages
     receive.py     … `receive`: into a file, or to standard output
+    sim.py         `rtcsctp sim`: a transfer over a simulated network …
+    plot.py        … and what it looked like over time
+    decode.py      `rtcsctp decode`: captures as ladders
     network.py     what they have in common: listening, receiving from all streams
     source.py      where the bytes to send come from
     sink.py        where received bytes go
