@@ -38,7 +38,7 @@ from rtcsctp.runtime.errors import AssociationLost, LinkBroken, lost_by
 from rtcsctp.runtime.link import DirectLink, Link, allow_fragments, overhead_of
 from rtcsctp.runtime.log import Journal, association_journal
 from rtcsctp.sctp.association import Association as Core
-from rtcsctp.sctp.events import Closed, CloseReason, Connected, Event, PeerShutdown, Restarted
+from rtcsctp.sctp.events import Closed, CloseReason, Connected, Event, Restarted
 from rtcsctp.sctp.state import State
 from rtcsctp.sctp.timers import Timer
 
@@ -187,6 +187,16 @@ class Driver:
             self._note_mtu(mtu)
         return min(_BATCH, max(1, _BATCH_BYTES // (mtu + _OVERHEAD)))
 
+    def _note_state(self, state: State) -> None:
+        self.journal.detail(
+            "sctp",
+            "sctp-state",
+            "from {before} to {state}",
+            before=self._last_state.value,
+            state=state.value,
+        )
+        self._last_state = state
+
     def _note_mtu(self, mtu: int) -> None:
         text = "packets of {mtu} bytes pass; before, {before} was the most"
         if mtu < self._mtu:
@@ -272,7 +282,8 @@ class Driver:
         core = self.core
         while (event := core.poll_event()) is not None:
             self.handle_event(event)
-        self._last_state = core.state
+        if core.state is not self._last_state:
+            self._note_state(core.state)
         if ring and not self._rung:
             self.ring()
         self.after_settling()
@@ -335,8 +346,6 @@ class Driver:
             self._log_connected()
         elif kind is Restarted:
             self.journal.note("sctp", "restarted", "the peer has restarted the association")
-        elif kind is PeerShutdown:
-            self.journal.detail("sctp", "peer-shutdown", "the peer shuts the association down")
         elif kind is Closed:
             self._on_closed(event)  # type: ignore[arg-type]
 
