@@ -26,6 +26,7 @@ The map of the package::
     summary.py     what is said at the end: amounts, checksums, a table of statistics
     units.py       bytes, rates and durations, read and written
     output.py      what is said, and to whom
+    logs.py        the option `-v`: what the library logs
     interrupt.py   Ctrl-C and its kin
     failure.py     what can go wrong without being a bug: one line and an exit code
 """
