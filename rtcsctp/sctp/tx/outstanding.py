@@ -109,6 +109,7 @@ class Outstanding:
         "_lost",
         "_misses",
         "_resent",
+        "_walked",
         "advanced_ack_point",
         "cumulative",
         "flight",
@@ -127,6 +128,7 @@ class Outstanding:
         """Cumulative TSN Ack Point."""
         self.advanced_ack_point = initial_tsn - 1
         """Advanced.Peer.Ack.Point of RFC 3758: up to here all is acknowledged or abandoned."""
+        self._walked = initial_tsn - 1  # up to here it could move, if what follows is abandoned
         self.flight = 0
         """Bytes in flight, with headers and padding."""
         self.payload = 0
@@ -398,6 +400,7 @@ class Outstanding:
         that acknowledges something new.
         """
         record.state = _IN_FLIGHT
+        self._walked = min(self._walked, record.tsn - 1)
         self.flight += record.wire_size
         self.payload += record.size
         record.miss_key = max(record.tsn, self._misses.first)
@@ -444,18 +447,32 @@ class Outstanding:
     # -------------------------------------------------------------------------- abandonment
 
     def advance_ack_point(self) -> bool:
-        """Move the advanced ack point over what is abandoned (RFC 3758 3.5 C2); did it move?"""
-        before = tsn = self.advanced_ack_point
+        """Move the advanced ack point over what is abandoned (RFC 3758 3.5 C2); did it move?
+
+        Also over what lies between and has arrived, if it is of messages that may be abandoned.
+        Else each round trip could skip one gap, and where more than one packet is lost in each, the
+        cumulative TSN would fall behind without end. Should the receiver take one of those back,
+        it is lost, as it may be.
+        """
+        before = point = self.advanced_ack_point
+        tsn = max(point, self._walked)
         records = self.records
-        while (record := records.get(tsn + 1)) is not None and record.state is _ABANDONED:
+        while (record := records.get(tsn + 1)) is not None:
+            if record.state is _ABANDONED:
+                point = tsn + 1
+            elif record.state is not _ACKED or record.message.chunks is None:
+                break
             tsn += 1
-        self.advanced_ack_point = tsn
-        return tsn > before
+        self._walked = tsn
+        self.advanced_ack_point = point
+        return point > before
 
     def abandoned(self) -> Iterator[Sent]:
-        """The chunks between the cumulative TSN and the advanced ack point."""
+        """What has not arrived of the chunks up to the advanced ack point."""
         for tsn in range(self.cumulative + 1, self.advanced_ack_point + 1):
-            yield self.records[tsn]
+            record = self.records[tsn]
+            if record.state is not _ACKED:
+                yield record
 
     # -------------------------------------------------------------------------------- reset
 

@@ -90,6 +90,7 @@ class Sender:
         "abandoned_messages",
         "chunks_sent",
         "congestion",
+        "fast_recoveries",
         "fast_retransmits",
         "interleaved",
         "large_losses",
@@ -102,7 +103,9 @@ class Sender:
         "queue",
         "restarts_t3",
         "rto",
+        "spurious_recoveries",
         "suspended",
+        "tail_loss_probes",
         "timeout_retransmits",
         "user_bytes_sent",
         "waits_for_window",
@@ -123,6 +126,9 @@ class Sender:
         self.user_bytes_sent = 0
         self.fast_retransmits = 0
         self.timeout_retransmits = 0
+        self.fast_recoveries = 0
+        self.spurious_recoveries = 0
+        self.tail_loss_probes = 0
         self.suspended = False
         """An association reset is under way: no message may begin (RFC 6525 5.1.4 C2)."""
         self._base_pmdcs = self.pmdcs = config.mtu - COMMON_HEADER_SIZE
@@ -215,6 +221,16 @@ class Sender:
     def in_fast_recovery(self) -> bool:
         """Whether lost chunks were found, and not all that was in flight then is acknowledged."""
         return self._recovery_exit is not None
+
+    @property
+    def min_rtt(self) -> float | None:
+        """The shortest round trip of the last ten seconds or more; None before the first."""
+        return self._rack.min_rtt
+
+    @property
+    def wants_tail_probe(self) -> bool:
+        """Nothing has come back for too long, and the next packet is a probe."""
+        return self._tail.wanted
 
     @property
     def is_drained(self) -> bool:
@@ -703,12 +719,12 @@ class Sender:
             if burst.end > burst.next:
                 self._tail.restart(now)
             self.congestion.sent(self._burst_size, outstanding.flight, now)
-        if (
-            not self.queue.buffered
-            and outstanding.flight < self.congestion.cwnd
-            and not outstanding.lost_payload
-        ):
+        waits = self.queue.buffered > 0 or outstanding.lost_payload > 0
+        fits = outstanding.flight < self.congestion.cwnd
+        if fits and not waits:
             self._delivery.ran_dry(outstanding.flight)
+        window = self.peer_window - outstanding.payload
+        self._pacer.is_behind = waits and fits and window >= self._full_payload
 
     def _packet_ends(self, size: int, now: float) -> None:
         self._burst_size += size
@@ -821,6 +837,7 @@ class Sender:
             chunks.append(self._encode(record, record.flags | IMMEDIATE))
         burst = self._burst or self._begin_burst(now)
         self._tail.sent(outstanding.next_tsn - 1, burst, again=again)
+        self.tail_loss_probes += 1
         self._packet_ends(sum(map(len, chunks)), now)
         return chunks
 
@@ -923,6 +940,7 @@ class Sender:
             self._delivery.sample(acked, info.newest, rack.soonest)
             congestion.acked(acked)
         if self._undo.is_due(info.resent, duplicates, rack.soonest, now):
+            self.spurious_recoveries += 1
             congestion.spurious(now)
         if not outstanding.flight:
             congestion.all_acked()
@@ -952,6 +970,7 @@ class Sender:
         begins = self._recovery_exit is None
         if begins:
             self._undo.begin()
+            self.fast_recoveries += 1
             self._recovery_exit = self.outstanding.next_tsn - 1
             self._fast_packet = True
         for record in found:
@@ -980,6 +999,7 @@ class Sender:
         lost.lost = self._delivery.lost
         self.congestion.lost(lost)
         if begins:
+            self.fast_recoveries += 1
             self._recovery_exit = self.outstanding.next_tsn - 1
 
     def timed_out(self, now: float) -> None:
