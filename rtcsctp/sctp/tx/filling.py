@@ -154,7 +154,7 @@ class Filling(SenderBase):
         self._packet_ends(count * wire_size, now)
         return chunks
 
-    # ------------------------------------------------------------------------------- what was lost
+    # ----------------------------------------------------------------------- what was lost
 
     def _fill_lost(self, chunks: list[bytes], room: int, now: float) -> int:
         outstanding = self.outstanding
@@ -228,7 +228,7 @@ class Filling(SenderBase):
         self._packet_ends(sum(map(len, chunks)), now)
         return chunks
 
-    # --------------------------------------------------------------------------------- what is new
+    # ------------------------------------------------------------------------- what is new
 
     def _fill_new(
         self,
@@ -417,7 +417,7 @@ class Filling(SenderBase):
         self.user_bytes_sent += size
         return record
 
-    # --------------------------------------------------------------------------- numbers and bytes
+    # ------------------------------------------------------------------- numbers and bytes
 
     def _number(self, stream: OutStream, message: Outgoing) -> None:
         """Give a message that begins its SSN or MID."""

@@ -116,7 +116,7 @@ class Recovery(Filling):
         self._forwarding.update(self.outstanding)
         self.allow_burst(info.newly_acked)
 
-    # -------------------------------------------------------------------------------------- losses
+    # ------------------------------------------------------------------------------ losses
 
     def loss_deadline(self) -> float | None:
         """When to call `check_losses`, if nothing arrives until then; None: never."""
@@ -220,7 +220,7 @@ class Recovery(Filling):
         else:
             self.outstanding.mark_lost(record)
 
-    # ------------------------------------------------------------------------------------- timeout
+    # ----------------------------------------------------------------------------- timeout
 
     def timed_out(self, now: float) -> None:
         """T3-rtx expired: everything in flight counts as lost (RFC 9260 6.3.3)."""

@@ -20,7 +20,7 @@ class Sender(Recovery):
 
     __slots__ = ()
 
-    # ------------------------------------------------------------------------------------ commands
+    # ---------------------------------------------------------------------------- commands
 
     def send(
         self,
@@ -69,7 +69,7 @@ class Sender(Recovery):
             self.outstanding, interleaved=self.interleaved, room=room, now=now, wait=self.rto.srtt
         )
 
-    # ------------------------------------------------------------- another path, another beginning
+    # ----------------------------------------------------- another path, another beginning
 
     def path_changed(self) -> None:
         """Packets take another path: congestion window and timeout begin anew (RFC 9260 7.1, 7.2:

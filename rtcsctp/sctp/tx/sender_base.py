@@ -164,7 +164,7 @@ class SenderBase:
         self.restarts_t3 = False
         """The lowest outstanding TSN was sent again since the caller last cleared this."""
 
-    # ------------------------------------------------------------------------------------- getters
+    # ----------------------------------------------------------------------------- getters
 
     @property
     def in_fast_recovery(self) -> bool:
@@ -206,7 +206,7 @@ class SenderBase:
         """The peer's window has no room for anything that is worth a packet."""
         return self.peer_window < self._min_fragment
 
-    # -------------------------------------------------------------------------------------- bursts
+    # ------------------------------------------------------------------------------ bursts
 
     def allow_burst(self, acked: int) -> None:
         """An opportunity to send: Max.Burst packets, and what was just acknowledged (6.1 D).
@@ -300,7 +300,7 @@ class SenderBase:
         cwnd = self.congestion.cwnd
         return cwnd if self._is_paced else min(cwnd, self._burst_limit)
 
-    # ----------------------------------------------------------------------------------- giving up
+    # --------------------------------------------------------------------------- giving up
 
     def _is_expired(self, message: Outgoing, now: float) -> bool:
         return message.expires is not None and self.partially_reliable and now > message.expires
