@@ -40,8 +40,9 @@ import trio
 from rtcsctp.runtime.alarm import Alarm
 from rtcsctp.runtime.errors import AssociationLost, LinkBroken, lost_by
 from rtcsctp.runtime.link import DirectLink, Link, allow_fragments, overhead_of
+from rtcsctp.runtime.log import Journal, association_journal
 from rtcsctp.sctp.association import Association as Core
-from rtcsctp.sctp.events import Closed, CloseReason, Connected, Event
+from rtcsctp.sctp.events import Closed, CloseReason, Connected, Event, Restarted
 from rtcsctp.sctp.state import State
 from rtcsctp.sctp.timers import Timer
 
@@ -74,6 +75,7 @@ class Driver:
     Attributes:
         core: the sans-IO association.
         link: what carries its datagrams.
+        journal: says what happens to it.
         end: how the association ended, if it has.
         ended: set together with `end`.
         established: set when the association was established, or has ended.
@@ -82,9 +84,10 @@ class Driver:
         woke_reader: what has just arrived was for a task that waited for it.
     """
 
-    def __init__(self, core: Core, link: Link) -> None:
+    def __init__(self, core: Core, link: Link, journal: Journal | None = None) -> None:
         self.core = core
         self.link = link
+        self.journal = journal if journal is not None else association_journal()
         self.end: Closed | None = None
         self.ended = trio.Event()
         self.established = trio.Event()
@@ -103,6 +106,7 @@ class Driver:
         self._stint = _STINT_BYTES
         self._stint_ends = -math.inf
         self._fragments = False
+        self._mtu = core.mtu
         self._last_call = False
         self._nursery: trio.Nursery | None = None
         self._sender_done = trio.Event()
@@ -197,7 +201,27 @@ class Driver:
 
     def _batch_size(self) -> int:
         """Packets that are handed to the link at once."""
-        return min(_BATCH, max(1, _BATCH_BYTES // (self.core.mtu + _OVERHEAD)))
+        mtu = self.core.mtu
+        if mtu != self._mtu:
+            self._note_mtu(mtu)
+        return min(_BATCH, max(1, _BATCH_BYTES // (mtu + _OVERHEAD)))
+
+    def _note_state(self, state: State) -> None:
+        self.journal.detail(
+            "sctp",
+            "sctp-state",
+            "from {before} to {state}",
+            before=self._last_state.value,
+            state=state.value,
+        )
+        self._last_state = state
+
+    def _note_mtu(self, mtu: int) -> None:
+        text = "packets of {mtu} bytes pass; before, {before} was the most"
+        if mtu < self._mtu:
+            text = "packets have {mtu} bytes at most now; before, {before} was the most"
+        self.journal.note("sctp", "path-mtu", text, mtu=mtu, before=self._mtu)
+        self._mtu = mtu
 
     def send_soon(self, queued_before: int, now: float) -> None:
         """Something was queued: send it now if nothing is on its way, else have the sender do it.
@@ -310,7 +334,8 @@ class Driver:
         if core.has_events:
             while (event := core.poll_event()) is not None:
                 self.handle_event(event)
-        self._last_state = core.state
+        if core.state is not self._last_state:
+            self._note_state(core.state)
         self.after_settling()
 
     def _watch_timers(self) -> None:
@@ -370,8 +395,41 @@ class Driver:
         if kind is Connected:
             self.established.set()
             self._end_timers()
+            self._log_connected()
+        elif kind is Restarted:
+            self.journal.note("sctp", "restarted", "the peer has restarted the association")
         elif kind is Closed:
             self._on_closed(event)  # type: ignore[arg-type]
+
+    def _log_connected(self) -> None:
+        core = self.core
+        self.journal.note(
+            "sctp",
+            "established",
+            "association established: {outbound} streams out, {inbound} in, {extensions}",
+            outbound=core.outbound_streams,
+            inbound=core.inbound_streams,
+            extensions=_extensions(core),
+        )
+
+    def _log_end(self) -> None:
+        end = self.end
+        if end is None:
+            return
+        say = self.journal.problem if self.is_trouble else self.journal.note
+        say(
+            "sctp",
+            "closed",
+            "association ended after {elapsed:.3f} s: {reason}{detail}",
+            elapsed=end.elapsed,
+            reason=end.reason.value,
+            detail=f" ({end.detail})" if end.detail else "",
+        )
+
+    @property
+    def is_trouble(self) -> bool:
+        """Whether our user must take its end for a misfortune."""
+        return not (self.is_orderly or self.leaving)
 
     def after_settling(self) -> None:
         """All events are out: room in buffers may have come, too."""
@@ -395,6 +453,7 @@ class Driver:
         """It has ended; `end` says how."""
         for alarm in self._alarms.values():
             alarm.stop()
+        self._log_end()
         self.ended.set()
         self.established.set()
         self.wake_everybody()
@@ -453,3 +512,15 @@ class Driver:
             self.end = Closed(CloseReason.ABORTED_LOCALLY, "", now - self._started_at)
             self.finish()
         self.wake_everybody()
+
+
+def _extensions(core: Core) -> str:
+    """What was negotiated, in words."""
+    tcb = core.tcb
+    names = {
+        "interleaving": tcb is not None and tcb.interleaving,
+        "partial reliability": tcb is not None and tcb.partial_reliability,
+        "reconfiguration": tcb is not None and tcb.reconfiguration,
+        "zero checksum": core.sends_zero_checksum,
+    }
+    return ", ".join(name for name, used in names.items() if used) or "no extensions"

@@ -25,6 +25,7 @@ from rtcsctp.runtime.alarm import Alarm
 from rtcsctp.runtime.batches import Run, split
 from rtcsctp.runtime.host import Address, Datagram, DatagramSocket, UdpSocket
 from rtcsctp.runtime.packet_queue import PacketQueue
+from rtcsctp.runtime.peer_statistics import SocketStatistics
 
 __all__ = ["DtlsLink", "StreamCarrier", "Transport"]
 
@@ -127,6 +128,20 @@ class Transport:
         self.settle()
 
     # ------------------------------------------------------------------------- from outside
+
+    def sockets(self) -> tuple[SocketStatistics, ...]:
+        """The UDP sockets of the operating system, and what it does for us."""
+        return tuple(
+            SocketStatistics(
+                address=sock.address,
+                segments=sock.batches.segments,
+                joins=sock.batches.joins,
+                lost=sock.lost,
+                errors=sock.errors,
+            )
+            for sock in self._carriers.values()
+            if isinstance(sock, UdpSocket)
+        )
 
     def handle_datagrams(self, number: int, batch: Sequence[Datagram]) -> None:
         """Datagrams that arrived on a socket. Nothing in them can make this raise."""

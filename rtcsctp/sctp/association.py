@@ -256,10 +256,10 @@ class Association:
             self.state is _ESTABLISHED
             and not sender.queue.buffered
             and not sender.outstanding.lost_payload
+            and not sender.wants_tail_probe
             and self.outbox.is_empty
             and not self.reconfiguration.waiting
             and not sender.abandoned_messages
-            and not sender.wants_tail_probe
             # A path is probed only while more than a packet is on its way.
             and (sender.outstanding.payload <= path_mtu.base or now < path_mtu.due_at)
             and sender.forward_tsn_at(now) is None
