@@ -15,7 +15,7 @@ from rtcsctp.sctp.tx.records import Sent, SentState
 
 from .builders import FIRST_TSN, blocks_above, message, record
 
-IN_FLIGHT, LOST, ACKED, ABANDONED = SentState
+IN_FLIGHT, LOST, ACKED, ABANDONED, UNTOLD = SentState
 
 
 def sent(count: int, *, first: int = FIRST_TSN) -> Outstanding:
@@ -263,6 +263,58 @@ def test_chunk_that_was_taken_back_is_in_flight_again_and_not_lost_at_once() -> 
     found = [4 in sack(outstanding, 0, 2, 3, 5, *range(6, top)) for top in range(9, 14)]
     assert found[0] is False
     assert found.count(True) == 1
+
+
+def cut(cumulative: int) -> list[int]:
+    """Twenty chunks above `cumulative`, with a hole before each: as much as dcSCTP reports."""
+    return list(range(cumulative + 2, cumulative + 42, 2))
+
+
+def test_cut_sack_takes_nothing_back_behind_its_last_block() -> None:
+    outstanding = sent(60)
+    sack(outstanding, 0, *range(30, 36), *range(45, 61))
+    sack(outstanding, 0, *cut(0))  # up to 40, and 41 would be in the block if it had arrived
+    state = {tsn - FIRST_TSN + 1: r.state for tsn, r in outstanding.records.items()}
+    assert state[31] is IN_FLIGHT  # reported missing
+    assert state[34] is state[40] is ACKED
+    assert {state[tsn] for tsn in range(45, 61)} == {ACKED}
+    sack(outstanding, 0, *cut(0)[:19])  # this is all that the receiver has
+    assert outstanding.records[FIRST_TSN + 49].state is IN_FLIGHT
+
+
+def test_block_that_a_cut_sack_ends_in_is_split() -> None:
+    outstanding = sent(60)
+    sack(outstanding, 0, *range(30, 51))
+    sack(outstanding, 0, *cut(0))
+    tsns = [tsn - FIRST_TSN + 1 for tsn, r in outstanding.records.items() if r.state is ACKED]
+    assert tsns == [*cut(0), *range(42, 51)]
+    sack(outstanding, 50)
+    assert [r.tsn - FIRST_TSN + 1 for r in outstanding.in_flight()] == list(range(51, 61))
+
+
+def test_nothing_is_missing_behind_the_last_block_of_a_cut_sack() -> None:
+    outstanding = sent(70)
+    sack(outstanding, 0, 60)
+    found = [
+        *sack(outstanding, 0, 60, 61),
+        *sack(outstanding, 1, *cut(1), recovering=True),
+        *sack(outstanding, 2, *cut(2), recovering=True),
+        *sack(outstanding, 3, *cut(3), recovering=True),
+    ]
+    assert found
+    assert max(found) <= 44
+
+
+def test_what_a_cut_sack_left_out_measures_nothing_and_did_not_come_late() -> None:
+    outstanding = sent(70)
+    outstanding.rtt_tsn = FIRST_TSN + 49
+    sack(outstanding, 0, 60)
+    sack(outstanding, 0, *cut(0))
+    info = outstanding.handle_sack(FIRST_TSN - 1, blocks_above(0, range(40, 61)))
+    assert info is not None
+    assert info.newly_acked == (1 + 18) * 116  # 41, and what lies behind without 60
+    assert not info.rtt_acked
+    assert not info.reordered or info.spoken >= FIRST_TSN + 40
 
 
 # ----------------------------------------------------------------------------------- round trip
