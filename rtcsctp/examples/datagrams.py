@@ -244,6 +244,7 @@ class Datagrams(trio.abc.Channel[bytes]):
         self._taken = trio.Event()
         self._arrived, self._from_peer = trio.open_memory_channel[bytes](64)
         self._failure: Exception | None = None
+        self._is_over = False
         self._scope = trio.CancelScope()
         self._agreed = trio.Event()
         self._largest = 0
@@ -290,11 +291,9 @@ class Datagrams(trio.abc.Channel[bytes]):
         if not self._schedule:
             await self._send_message(chunk)
             return
-        while self._waiting_bytes + len(chunk) > BACKLOG:
-            self._check_usable()
+        while not self._has_room(len(chunk)):
             self._taken = trio.Event()
             await self._taken.wait()
-        self._check_usable()
         self._waiting.append(chunk)
         self._waiting_bytes += len(chunk)
         await trio.lowlevel.cancel_shielded_checkpoint()
@@ -321,6 +320,13 @@ class Datagrams(trio.abc.Channel[bytes]):
             if channel is not None:
                 await channel.aclose()
 
+    def _has_room(self, size: int) -> bool:
+        """Whether the schedule takes so many bytes more now; raises if it never will."""
+        self._check_usable()
+        if self._is_over:
+            raise trio.BrokenResourceError("the other side has closed")
+        return self._waiting_bytes + size <= BACKLOG
+
     def _check_usable(self) -> None:
         if self._scope.cancel_called:
             raise trio.ClosedResourceError("these datagrams were closed here")
@@ -344,6 +350,7 @@ class Datagrams(trio.abc.Channel[bytes]):
                 bad = isinstance(error, ValueError)
                 self._failure = trio.BrokenResourceError(str(error)) if bad else error
             finally:
+                self._is_over = True
                 self._arrived.close()
                 self._taken.set()
 
@@ -400,7 +407,10 @@ class Datagrams(trio.abc.Channel[bytes]):
             # After a time without room it goes on from there: nothing is made up for in a burst.
             due = max(due + wait, trio.current_time())
             await trio.sleep_until(due)
-            await self._send_message(self._fill(min(size, self.max_message)))
+            try:
+                await self._send_message(self._fill(min(size, self.max_message)))
+            except rtcsctp.ChannelBroken:
+                return  # the other side has closed, as those who read will see
 
     def _fill(self, size: int) -> bytes:
         """A message of exactly `size` bytes."""

@@ -373,12 +373,17 @@ async def test_bad_messages_are_dropped_and_a_bad_stream_ends(
             await datagrams.receive()
 
 
-async def test_ends_are_told_apart(autojump_clock: trio.testing.MockClock) -> None:
-    async with services() as (first, second, _):
+@pytest.mark.parametrize("schedule", [[], [(0.01, 100)]])
+async def test_ends_are_told_apart(
+    schedule: list[tuple[float, int]], autojump_clock: trio.testing.MockClock
+) -> None:
+    async with services(schedule=schedule) as (first, second, _):
         await until_direct(first, second)
         await second.aclose()
         with pytest.raises(trio.EndOfChannel):
             await first.receive()
+        with pytest.raises(trio.BrokenResourceError):
+            await first.send(b"")
         with pytest.raises(trio.ClosedResourceError):
             await second.receive()
         with pytest.raises(trio.ClosedResourceError):
