@@ -87,6 +87,7 @@ class Sender:
         "_pacer",
         "_probe",
         "_rack",
+        "_recoveries_before",
         "_recovery_exit",
         "_rng",
         "_rtt_sent_at",
@@ -134,6 +135,7 @@ class Sender:
         self.fast_recoveries = 0
         self.spurious_recoveries = 0
         self.tail_loss_probes = 0
+        self._recoveries_before = 0
         self.suspended = False
         """An association reset is under way: no message may begin (RFC 6525 5.1.4 C2)."""
         self._base_pmdcs = self.pmdcs = config.mtu - COMMON_HEADER_SIZE
@@ -790,7 +792,7 @@ class Sender:
                 return chunks  # it goes in a packet of its own
             outstanding.mark_lost(record)
             self._resend(record, now)
-            self._undo.begin()
+            self._watch_anew()
             self._undo.resent()
             chunks.append(self._encode(record, record.flags | IMMEDIATE))
         burst = self._burst or self._begin_burst(now)
@@ -898,7 +900,9 @@ class Sender:
             self._delivery.sample(acked, info.newest, rack.soonest)
             congestion.acked(acked)
         if self._undo.is_due(info.resent, duplicates, rack.soonest, now):
-            self.spurious_recoveries += 1
+            if self.fast_recoveries > self._recoveries_before:  # else only a probe was for nothing
+                self._recoveries_before = self.fast_recoveries
+                self.spurious_recoveries += 1
             congestion.spurious(now)
         if not outstanding.flight:
             congestion.all_acked()
@@ -927,7 +931,7 @@ class Sender:
         size, latest = 0, found[0].transmission
         begins = self._recovery_exit is None
         if begins:
-            self._undo.begin()
+            self._watch_anew()
             self.fast_recoveries += 1
             self._recovery_exit = self.outstanding.next_tsn - 1
             self._fast_packet = True
@@ -945,6 +949,11 @@ class Sender:
         lost.prior_lost = latest.lost
         lost.sent_flight = latest.flight
         self.congestion.lost(lost)
+
+    def _watch_anew(self) -> None:
+        """What is sent again from now on may turn out to have been for nothing."""
+        self._undo.begin()
+        self._recoveries_before = self.fast_recoveries
 
     def _answer_loss(self, size: int, now: float) -> None:
         """A tail-loss probe has repaired a loss, which would go unnoticed otherwise (pitfall S62).
@@ -978,7 +987,7 @@ class Sender:
         self._delivery.lost += self.outstanding.flight
         self._rack.forget_sent()
         self._tail.forget()
-        self._undo.begin()
+        self._watch_anew()
         for record in self.outstanding.in_flight():
             record.by_timeout = True
             if record.state is SentState.IN_FLIGHT:  # giving up its message may have come first
