@@ -5,6 +5,7 @@ The map of the package::
     main.py        all commands: which there are, how they are run, what the exit code says
     arguments.py   words of the command line into values: addresses, sizes, settings
     demo.py        `rtcsctp demo`
+    transfer/      `rtcsctp send`, `rtcsctp receive`: files between two computers
     serve.py       `rtcsctp serve`: a WebRTC server with a page for browsers …
     services.py    … what it does with the channels of its peers …
     files.py       … files over a channel, and a folder that strangers may use

@@ -21,6 +21,7 @@ from rtcsctp.cli.arguments import Run, config_from
 from rtcsctp.cli.failure import OK, explain
 from rtcsctp.cli.logs import add_option, configure
 from rtcsctp.cli.output import complain
+from rtcsctp.cli.transfer import commands as transfer
 from rtcsctp.errors import ConfigError
 
 __all__ = ["main"]
@@ -28,6 +29,8 @@ __all__ = ["main"]
 _EPILOG = """\
 examples:
   rtcsctp demo
+  rtcsctp send FILE
+  rtcsctp receive
   rtcsctp serve --http 127.0.0.1:8080
   rtcsctp connect http://127.0.0.1:8080/ --ping
   rtcsctp sctp receive --udp 127.0.0.1:9900 --port 5001 --out copy.bin
@@ -91,6 +94,8 @@ def _build_parser() -> argparse.ArgumentParser:
     add_option(parser)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     demo.add_parser(commands.add_parser)
+    transfer.add_send_parser(commands.add_parser)
+    transfer.add_receive_parser(commands.add_parser)
     serve.add_parser(commands.add_parser)
     connect.add_parser(commands.add_parser)
     sctp.add_parser(commands.add_parser)

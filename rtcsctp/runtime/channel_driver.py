@@ -115,8 +115,10 @@ class ChannelDriver(Driver):
 
     def after_settling(self) -> None:
         """Wake who waits for what has happened to the channels."""
-        while (event := self.channels.poll_event()) is not None:
-            self._wake(event)
+        channels = self.channels
+        if channels.has_events:
+            while (event := channels.poll_event()) is not None:
+                self._wake(event)
 
     def _wake(self, event: ChannelEvent) -> None:
         kind = type(event)
@@ -134,7 +136,9 @@ class ChannelDriver(Driver):
         if waiters is None:
             return
         if kind is Readable:
-            waiters.arrival.unpark_all()
+            if waiters.arrival:
+                self.woke_reader = True
+                waiters.arrival.unpark_all()
         elif kind is Low:
             waiters.low.unpark_all()
         else:  # another state: whatever they wait for, they look
@@ -205,11 +209,12 @@ class ChannelDriver(Driver):
 
     def receive(self, channel: Channel, limit: int) -> list[str | bytes]:
         """At most `limit` messages of a channel; none if there are none."""
-        messages = self.channels.receive(channel, limit, trio.current_time())
+        now = trio.current_time()
+        messages = self.channels.receive(channel, limit, now)
         if self.channels.has_events:  # a fault was among them
             self.settle()
-        elif self.core.receiver.policy.now:  # the window has opened so far that the peer must hear
-            self.ring()
+        else:
+            self.look_after_sack(now, reader_waits=not messages)
         return messages
 
     def close_channel(self, channel: Channel) -> None:

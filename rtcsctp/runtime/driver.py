@@ -21,6 +21,10 @@ loop each, and change nothing else:
   once for all that was queued in this turn: no message waits for an acknowledgement (Nagle), and
   those that come together share packets.
 
+Either link has a third: a SACK that is due is not sent at once where what arrived has woken a
+reader, for his answer can take it along. It goes with the answer, or when he waits for more, or
+after `_HOLD`. A reader who made it wait for so long is not trusted for the next `_DISTRUST` times.
+
 What users wait for is awaited in their own tasks, on parking lots that events unpark. Who they are
 differs: `StreamDriver` serves the streams of a bare association, `ChannelDriver` data channels.
 """
@@ -55,6 +59,10 @@ _STINT = 0.001
 """What users do on one association without letting other tasks run: 64 KiB in messages, where each
 counts as 256 bytes more than it has, and this many seconds."""
 _MAX_GATHERING = 32  # turns of Trio's loop that the sender waits for a packet to fill
+_HOLD = 0.005
+"""Seconds that a SACK waits at most for the reader whom the data woke. He has his turn at once; what
+takes longer is his own work."""
+_DISTRUST = 64
 _LAST_WORDS = 0.2
 """Seconds that a block which is being left in a hurry may still spend on sending what is ready (an
 ABORT, a SHUTDOWN COMPLETE). Nothing waits for an answer, so it takes them only where the link does
@@ -73,6 +81,7 @@ class Driver:
         established: set when the association was established, or has ended.
         leaving: the user is done with it: all is refused, and what arrives is dropped.
         told: the user has heard that and why it ended.
+        woke_reader: what has just arrived was for a task that waited for it.
     """
 
     def __init__(self, core: Core, link: Link, journal: Journal | None = None) -> None:
@@ -84,6 +93,7 @@ class Driver:
         self.established = trio.Event()
         self.leaving = False
         self.told = False
+        self.woke_reader = False
         self._started_at = trio.current_time()
         self._link_failed = False
         self._last_state = core.state
@@ -91,6 +101,8 @@ class Driver:
         self._rung = False
         self._sender_rests = False
         self._left_over = False
+        self._holds_sack = False
+        self._distrust = 0
         self._stint = _STINT_BYTES
         self._stint_ends = -math.inf
         self._fragments = False
@@ -136,7 +148,19 @@ class Driver:
     def _handle_packets(self, batch: Sequence[bytes]) -> None:
         core, now = self.core, trio.current_time()
         core.handle_datagrams(batch, now)
-        self.settle(ring=not core.is_quiet(now))
+        self.woke_reader = False
+        self._take_events()
+        if not core.owes_sack_only(now):
+            self.ring()
+        elif core.receiver.policy.now:
+            if not self.woke_reader or self._distrust:
+                self._distrust = max(0, self._distrust - 1)
+                self.ring()
+            elif core.hold_sack(now + _HOLD):
+                self._holds_sack = True
+            else:
+                self.ring()
+        self._watch_timers()
 
     async def _run_sender(self) -> None:
         # Shielded: when the block is cancelled, the ABORT still has to be sent. `last_words`
@@ -152,20 +176,15 @@ class Driver:
                     else:
                         self._sender_rests = True
                         await doorbell.receive()
-                        if core.receiver.policy.now:
-                            # Something has arrived, and wakes our user in this turn; if he has an
-                            # answer, the SACK goes with it.
-                            await trio.lowlevel.checkpoint()
                         self._sender_rests = False
                     self._rung = False
                     finished = self._last_call  # what is ready now is the last
                     if core.is_quiet(trio.current_time()) and not (finished or self._left_over):
-                        continue  # he had one, and `send_soon` has sent both
+                        continue  # it has gone with something else, by `send_at_once`
                     full = True
                     while full:
                         limit = self._batch_size()
-                        packets = core.poll_transmit(trio.current_time(), limit)
-                        self.settle(ring=False)
+                        packets = self._poll(trio.current_time(), limit)
                         full = len(packets) == limit  # fewer: there are no more
                         if core.needs_fragments is not self._fragments:
                             self._allow_fragments(core.needs_fragments)
@@ -211,20 +230,44 @@ class Driver:
             queued_before: bytes that were queued already.
             now: the time.
         """
-        core, direct = self.core, self._direct
-        is_busy = queued_before or core.unacknowledged or self._left_over
-        if direct is None or is_busy or not self._sender_rests:
+        if queued_before or self.core.unacknowledged:
+            self.ring()
+        else:
+            self.send_at_once(now)
+
+    def send_at_once(self, now: float) -> None:
+        """Send what is ready, from the task that is running; where that cannot be, ring."""
+        direct = self._direct
+        if direct is None or self._left_over or not self._sender_rests:
             self.ring()
             return
         limit = self._batch_size()
-        packets = core.poll_transmit(now, limit)
-        self.settle(ring=False)
+        packets = self._poll(now, limit)
+        if not packets:
+            return
         try:
             self._left_over = not direct.send_now(packets)
         except (trio.ClosedResourceError, trio.BrokenResourceError):
             self.ring()  # the sender will see the same, and acts on it
         if self._left_over or len(packets) == limit:
             self.ring()
+
+    def _poll(self, now: float, limit: int) -> list[bytes]:
+        """What is to be sent now; a SACK that is due is among it."""
+        packets = self.core.poll_transmit(now, limit)
+        self._holds_sack = False
+        self._take_events()
+        self._watch_timers()
+        return packets
+
+    def look_after_sack(self, now: float, *, reader_waits: bool) -> None:
+        """A reader has taken messages, or found none and waits: may a SACK that is due wait on?"""
+        if not self.core.receiver.policy.now:
+            return  # nearly always
+        if reader_waits:
+            self.send_at_once(now)  # he has no answer
+        elif not self._holds_sack:
+            self.ring()  # the window has opened so far that the peer must hear
 
     def ends_stint(self, size: int, now: float) -> bool:
         """Note that a message of so many bytes went in or out; whether it is others' turn now.
@@ -262,6 +305,8 @@ class Driver:
             await trio.lowlevel.checkpoint()
 
     def _handle_timer(self, timer: Timer, now: float) -> None:
+        if timer is Timer.SACK_DELAY and self._holds_sack and now >= self.core.timers[timer]:
+            self._distrust = _DISTRUST
         self.core.handle_timer(timer, now)
         self.settle()
 
@@ -279,16 +324,23 @@ class Driver:
 
     def settle(self, *, ring: bool = True) -> None:
         """Take out of the core what has come of touching it: events, packets, deadlines."""
+        self._take_events()
+        if ring:
+            self.ring()
+        self._watch_timers()
+
+    def _take_events(self) -> None:
         core = self.core
-        while (event := core.poll_event()) is not None:
-            self.handle_event(event)
+        if core.has_events:
+            while (event := core.poll_event()) is not None:
+                self.handle_event(event)
         if core.state is not self._last_state:
             self._note_state(core.state)
-        if ring and not self._rung:
-            self.ring()
         self.after_settling()
+
+    def _watch_timers(self) -> None:
         alarms = self._alarms
-        for timer, deadline in core.timers.items():
+        for timer, deadline in self.core.timers.items():
             alarm = alarms.get(timer)
             if alarm is None or deadline < alarm.told:
                 self._set_alarm(timer)
