@@ -132,7 +132,7 @@ class Recovery(Filling):
             or self._tail.under_way
             or self._one_packet
             or self._probe is not None
-            or self.window_is_closed  # what is not acknowledged may have found no room
+            or outstanding.payload > self.peer_window  # the rest may have found no room
             or outstanding.has_gaps
             or outstanding.lost_payload
         ):
