@@ -39,7 +39,18 @@ What is measured, in each cell (rate x RTT x loss x kind of channel):
 - *blocked*: head-of-line blocking of that flow: the longest time from the first arrival of a
   message at the other host, to its delivery. What it waited for was missing.
 
-What follows is in README.
+What follows from 10 Mbit/s, RTTs of 20 to 300 ms and losses of 0 to 10 %, with seed 1: unordered
+channels without retransmission are not, by themselves, better for KCP as Snowflake sets it. An
+interactive flow alone is repaired by KCP's timer, which is slower than SCTP's repair: at 10 %
+loss its 99 % latency is 490 instead of 151 ms at an RTT of 20 ms, and the blocking moves from
+SCTP into KCP, which orders, too. A transfer is bound by SCTP's congestion control, which every
+kind of channel has: with that of RFC 9260, 1 % of loss at an RTT of 100 ms leaves 4 to 10 % of
+the link to all of them. With BBR it is 63 to 71 %, and unordered channels carry more than
+reliable ones up to an RTT of 100 ms and 1 % of loss, with a longer tail beside the transfer; at
+300 ms and 1 % they carry much less (14 against 73 %). A lifetime of half a second is the better
+compromise up to 100 ms. Limits: one seed, seconds and not minutes, random loss only, our SCTP and
+not pion's, KCP's original and not kcp-go, and neither smux nor Tor above it, whose windows would
+bound what is under way.
 """
 
 from __future__ import annotations
