@@ -26,7 +26,8 @@ def run(
 ) -> tuple[Flows, list[int]]:
     conditions = Conditions(delay=0.02, rate=125_000, queue=30_000, mtu=1200, loss=loss)
     network = Network(conditions, seed=3)
-    flows = Flows([Config()] * count, network, seed=3, coalescing=coalescing, tick=tick)
+    config = Config(congestion_control="rfc9260")
+    flows = Flows([config] * count, network, seed=3, coalescing=coalescing, tick=tick)
     flows.connect()
     for number in range(count):
         flows[number].a.user = send_always
