@@ -452,6 +452,24 @@ def test_data_is_taken_from_validated_addresses_only() -> None:
     assert probe.agent.handle_datagrams(2, [(DTLS, PEER)], probe.now) == []
 
 
+def test_a_run_is_taken_whole_or_left_to_the_careful_way() -> None:
+    # pitfall W13
+    probe = Probe()
+    size, run = len(DTLS), DTLS * 3 + DTLS[:1]
+    assert not probe.agent.handle_run(1, PEER, run, size, probe.now)
+    probe.ask(probe.request())
+    assert probe.agent.handle_run(1, PEER, run, size, probe.now)
+    (pair,) = probe.agent.statistics().pairs
+    assert (pair.packets_received, pair.bytes_received) == (4, len(run))
+    assert not probe.agent.handle_run(1, OTHER, run, size, probe.now)
+    assert not probe.agent.handle_run(2, PEER, run, size, probe.now)
+    for other in (b"\0", b"\x13", b"\x40", b"\xff"):  # STUN, TURN, and what nothing is
+        mixed = DTLS + other + DTLS[1:] + DTLS
+        assert not probe.agent.handle_run(1, PEER, mixed, size, probe.now)
+    probe.agent.close(probe.now)
+    assert not probe.agent.handle_run(1, PEER, run, size, probe.now)
+
+
 def test_data_is_taken_on_a_pair_that_is_not_nominated() -> None:
     # pitfall W3: Chrome begins DTLS right after its first check.
     probe = Probe(controlling=False)
@@ -488,7 +506,7 @@ def test_binding_indication_is_a_keepalive() -> None:
     probe.now += 3
     indication = build(Method.BINDING, StunClass.INDICATION, bytes(12), ())
     assert probe.deliver(indication) == []
-    assert probe.agent.statistics().pairs[0].last_packet_received == probe.now
+    assert probe.agent.statistics().pairs[0].last_packet_received_timestamp == probe.now
 
 
 def test_sending_is_one_transmit_with_the_very_list() -> None:
