@@ -170,8 +170,8 @@ async def test_who_waits_keeps_a_mailbox_and_only_so_many_wait(autojump_clock: M
 # ---------------------------------------------------------------------------------- client
 
 
-def mailbox(app: RendezvousApplication, **options: str) -> Mailbox:
-    return Mailbox(URL, "b" * 16, transport=httpx2.ASGITransport(app), **options)
+def mailbox(app: RendezvousApplication, token: str | None = None) -> Mailbox:
+    return Mailbox(URL, "b" * 16, token=token, transport=httpx2.ASGITransport(app))
 
 
 async def test_two_clients_find_each_other(app: RendezvousApplication) -> None:
