@@ -9,6 +9,10 @@ The map of the package::
     services.py    … what it does with the channels of its peers …
     files.py       … files over a channel, and a folder that strangers may use
     connect.py     `rtcsctp connect`: its counterpart: chat, ping, a file
+    ping.py        `rtcsctp ping`: round-trip times
+    perf.py        `rtcsctp perf`: throughput …
+    throughput.py  … the protocol of that, and its server
+    reach.py       how these reach their other end: a URL, or two lines to copy
     peers.py       what these two have in common: options of ICE, the certificate
     sctp.py        `rtcsctp sctp …`: the options of its three commands …
     echo.py        … `echo`: a server that sends back what it gets

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 
 import rtcsctp
-from rtcsctp.cli import connect, decode, demo, sctp, serve, sim
+from rtcsctp.cli import connect, decode, demo, perf, ping, sctp, serve, sim
 from rtcsctp.cli.arguments import Run, config_from
 from rtcsctp.cli.failure import OK, explain
 from rtcsctp.cli.output import complain
@@ -85,6 +85,8 @@ def _build_parser() -> argparse.ArgumentParser:
     demo.add_parser(commands.add_parser)
     serve.add_parser(commands.add_parser)
     connect.add_parser(commands.add_parser)
+    ping.add_parser(commands.add_parser)
+    perf.add_parser(commands.add_parser)
     sctp.add_parser(commands.add_parser)
     decode.add_parser(commands.add_parser)
     sim.add_parser(commands.add_parser)
