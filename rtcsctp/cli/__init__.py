@@ -4,7 +4,8 @@ The map of the package::
 
     main.py        all commands: which there are, how they are run, what the exit code says
     arguments.py   words of the command line into values: addresses, sizes, settings
-    demo.py        `rtcsctp demo`
+    demo.py        `rtcsctp demo`: the whole stack in one process
+    completion.py  `rtcsctp completion`: what shells need to complete command lines
     serve.py       `rtcsctp serve`: a WebRTC server with a page for browsers …
     services.py    … what it does with the channels of its peers …
     files.py       … files over a channel, and a folder that strangers may use
