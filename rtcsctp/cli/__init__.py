@@ -6,6 +6,7 @@ The map of the package::
     arguments.py   words of the command line into values: addresses, sizes, settings
     demo.py        `rtcsctp demo`: the whole stack in one process
     completion.py  `rtcsctp completion`: what shells need to complete command lines
+    transfer/      `rtcsctp send`, `rtcsctp receive`: files between two computers
     serve.py       `rtcsctp serve`: a WebRTC server with a page for browsers …
     services.py    … what it does with the channels of its peers …
     files.py       … files over a channel, and a folder that strangers may use
@@ -30,6 +31,7 @@ The map of the package::
     summary.py     what is said at the end: amounts, checksums, a table of statistics
     units.py       bytes, rates and durations, read and written
     output.py      what is said, and to whom
+    logs.py        the option `-v`: what the library logs
     interrupt.py   Ctrl-C and its kin
     failure.py     what can go wrong without being a bug: one line and an exit code
 """

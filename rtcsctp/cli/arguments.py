@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import attrs
 
+from rtcsctp.cli.logs import add_option
 from rtcsctp.cli.units import parse_bit_rate, parse_duration, parse_share, parse_size
 from rtcsctp.sctp.config import Config
 
@@ -213,6 +214,7 @@ def add_command(
         allow_abbrev=False,
     )
     parser.set_defaults(run=run, parser=parser, defaults=defaults)
+    add_option(parser, again=True)
     return parser
 
 
@@ -237,6 +239,7 @@ def add_plain_command(
         allow_abbrev=False,
     )
     parser.set_defaults(run=run, parser=parser, defaults=_DEFAULTS, settings=[])
+    add_option(parser, again=True)
     return parser
 
 

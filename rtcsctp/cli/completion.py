@@ -106,9 +106,9 @@ def _walk(parser: argparse.ArgumentParser, words: tuple[str, ...]) -> Iterator[_
 
 
 def _plain(text: str) -> str:
-    """A help text for a list of completions: its first part, without what shells would read."""
-    first = re.split(r"[;:(]|\. ", text.replace("%%", "%"))[0]
-    return re.sub(r"[^\w\s.,/%+-]", "", first).strip()
+    """A help text for a list of completions: its first part, as fish wants it in quotes."""
+    first = re.split(r"; | \(|: |\. ", text.replace("%%", "%"))[0]
+    return "".join(f"\\{one}" if one in "\\'" else one for one in first if one.isprintable())
 
 
 def _function(name: str) -> str:
@@ -195,7 +195,7 @@ def _zsh(name: str, commands: Sequence[_Command]) -> str:
 {common}
   if [ -n "$taken" ]; then words="$values"; fi
   if [ -n "$words" ]; then compadd -- ${{=words}}; fi
-  _files
+  if [ -z "$values" ]; then _files; fi
 }}
 compdef {_function(name)} {name}"""
 

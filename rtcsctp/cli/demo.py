@@ -231,8 +231,17 @@ def _negotiated(peer: PeerConnection) -> Iterator[tuple[str, str]]:
         yield "ICE", f"{text}, {format_count(checks, 'check')} sent"
         if pair.rtt is not None:
             yield "  round trip", format_duration(pair.rtt)
-    fingerprint = peer.identity.fingerprints[0]
-    yield "DTLS", f"{fingerprint.algorithm} {fingerprint.value[:23]}…"
+    yield (
+        "DTLS",
+        f"{statistics.tls_version} as {statistics.dtls_role}, {statistics.dtls_cipher}",
+    )
+    for whose, fingerprint in (
+        ("own", statistics.local_fingerprint),
+        ("peer's", statistics.remote_fingerprint),
+    ):
+        if fingerprint is not None:
+            short = f"{fingerprint.algorithm} {fingerprint.value[:23]}…"
+            yield f"  {whose} certificate", short
     if statistics.dtls is not None:
         yield (
             "  records",

@@ -19,7 +19,9 @@ import rtcsctp
 from rtcsctp.cli import completion, connect, decode, demo, perf, ping, sctp, serve, sim
 from rtcsctp.cli.arguments import Run, config_from
 from rtcsctp.cli.failure import OK, explain
+from rtcsctp.cli.logs import add_option, configure
 from rtcsctp.cli.output import complain
+from rtcsctp.cli.transfer import commands as transfer
 from rtcsctp.errors import ConfigError
 
 __all__ = ["main"]
@@ -27,6 +29,8 @@ __all__ = ["main"]
 _EPILOG = """\
 examples:
   rtcsctp demo
+  rtcsctp send FILE
+  rtcsctp receive
   rtcsctp serve --http 127.0.0.1:8080
   rtcsctp ping http://127.0.0.1:8080/
   rtcsctp perf --loopback
@@ -40,6 +44,11 @@ exit codes:
   1      it was not; one line on stderr says why
   2      the command line is wrong
   128+n  a signal ended it: 130 for Ctrl-C, 143 for SIGTERM
+
+environment:
+  RTCSCTP_LOG=info|debug   log what happens to connections on stderr, as -v and -vv do
+  RTCSCTP_CAPTURE=FILE     all SCTP packets, decrypted, into a file for Wireshark (%p: process id)
+  SSLKEYLOGFILE=FILE       append the keys of DTLS, which lay bare what was sent
 """
 
 
@@ -58,6 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if sys.stderr is None:  # whoever started us has closed it, and wants to hear nothing
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (until the end)
     arguments = _build_parser().parse_args(argv)
+    configure(arguments, arguments.parser)
     try:
         arguments.config = config_from(arguments.settings, arguments.defaults)
     except ConfigError as error:
@@ -85,8 +95,11 @@ def _build_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"rtcsctp {rtcsctp.__version__}")
+    add_option(parser)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     demo.add_parser(commands.add_parser)
+    transfer.add_send_parser(commands.add_parser)
+    transfer.add_receive_parser(commands.add_parser)
     serve.add_parser(commands.add_parser)
     connect.add_parser(commands.add_parser)
     ping.add_parser(commands.add_parser)

@@ -34,7 +34,7 @@ each flight heals by itself.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from OpenSSL import SSL, crypto
@@ -143,12 +143,12 @@ class Handshake:
         "_announced",
         "_attempts",
         "_client",
-        "_context",
         "_final_resends",
         "_final_time",
         "_flight",
         "_is_credible",
         "_last_words",
+        "_make_connection",
         "_mtu",
         "_received",
         "_resend_at",
@@ -170,7 +170,12 @@ class Handshake:
     )
 
     def __init__(
-        self, context: SSL.Context, announced: Sequence[Fingerprint], *, client: bool, mtu: int
+        self,
+        make_connection: Callable[[], SSL.Connection],
+        announced: Sequence[Fingerprint],
+        *,
+        client: bool,
+        mtu: int,
     ) -> None:
         self.outgoing: list[bytes] = []
         self.connection: SSL.Connection | None = None
@@ -181,7 +186,7 @@ class Handshake:
         self.alerts = 0
         self.attempts = 0
         self.timeouts = 0
-        self._context = context
+        self._make_connection = make_connection
         self._announced = tuple(announced)
         self._client = client
         self._mtu = mtu
@@ -291,7 +296,7 @@ class Handshake:
     # ------------------------------------------------------------------------------- attempts
 
     def _begin(self, now: float, client_random: bytes | None) -> _Attempt:
-        connection = SSL.Connection(self._context)
+        connection = self._make_connection()
         connection.set_ciphertext_mtu(self._mtu)  # with OP_NO_QUERY_MTU, or it fails (W4)
         if self._client:
             connection.set_connect_state()

@@ -12,7 +12,8 @@ forged records without a word (W12), and so do we with what is not even a record
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from OpenSSL import SSL
@@ -78,19 +79,37 @@ _EPOCH: Final = b"\0\1"
 
 
 class OpenSslIdentity:
-    """A certificate with the OpenSSL context that shows it; its engines share both (W9).
+    """A certificate, and what makes OpenSSL show it.
+
+    Most identities are for one peer only. A context of OpenSSL is a sixth of what a connection
+    costs in memory (14 KiB), so the first engine uses the one that is there for all, and tells its
+    OpenSSL object of the certificate; a second engine is a sign that there will be many, and from
+    it on they share a context that has the certificate. Contexts keep nothing of a connection:
+    there are neither sessions nor tickets.
 
     Attributes:
         certificate: the certificate.
         fingerprints: what a description has to announce.
     """
 
-    __slots__ = ("_context", "certificate", "fingerprints")
+    __slots__ = ("_context", "_was_used", "certificate", "fingerprints")
 
-    def __init__(self, certificate: Certificate) -> None:
+    def __init__(
+        self, certificate: Certificate, *, key_log: Callable[[bytes], None] | None = None
+    ) -> None:
+        """Make the context.
+
+        Args:
+            certificate: the certificate, with its key.
+            key_log: is called with each line of key material in NSS's format, which lays bare all
+                that is sent. It must not raise.
+        """
         self.certificate = certificate
         self.fingerprints: tuple[Fingerprint, ...] = certificate.fingerprints
-        self._context = _make_context(certificate)
+        self._context: SSL.Context | None = (
+            None if key_log is None else _make_context(certificate, key_log)
+        )
+        self._was_used = False
 
     def engine(
         self, *, client: bool, remote_fingerprints: Sequence[Fingerprint], mtu: int = 1200
@@ -102,11 +121,31 @@ class OpenSslIdentity:
         """
         if mtu < _MIN_MTU:
             raise ValueError(f"a handshake needs datagrams of {_MIN_MTU} bytes, not {mtu}")
-        handshake = Handshake(self._context, remote_fingerprints, client=client, mtu=mtu)
+        if self._was_used and self._context is None:
+            self._context = _make_context(self.certificate)
+        self._was_used = True
+        handshake = Handshake(self._connection, remote_fingerprints, client=client, mtu=mtu)
         return OpenSslEngine(handshake, client=client, mtu=mtu)
 
+    def _connection(self) -> SSL.Connection:
+        """An OpenSSL object that shows the certificate."""
+        if self._context is not None:
+            return SSL.Connection(self._context)
+        connection = SSL.Connection(_common_context())
+        connection.use_certificate(self.certificate.certificate)
+        connection.use_privatekey(self.certificate.key)
+        return connection
 
-def _make_context(certificate: Certificate) -> SSL.Context:
+
+@functools.cache
+def _common_context() -> SSL.Context:
+    """The context of all identities that have one engine."""
+    return _make_context(None)
+
+
+def _make_context(
+    certificate: Certificate | None, key_log: Callable[[bytes], None] | None = None
+) -> SSL.Context:
     """All that can be set is set here: a context must not change after its first use (W9)."""
     context = SSL.Context(SSL.DTLS_METHOD)
     context.set_min_proto_version(_DTLS_1_2)
@@ -117,8 +156,11 @@ def _make_context(certificate: Certificate) -> SSL.Context:
     # Buffers of 16 kB are given back while nothing is in them: most connections are idle.
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)
     context.set_tlsext_use_srtp(SRTP_PROFILES)
-    context.use_certificate(certificate.certificate)
-    context.use_privatekey(certificate.key)
+    if certificate is not None:
+        context.use_certificate(certificate.certificate)
+        context.use_privatekey(certificate.key)
+    if key_log is not None:
+        context.set_keylog_callback(lambda _connection, line: key_log(line))
     context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _accept)
     return context
 
@@ -198,7 +240,7 @@ class OpenSslEngine:
         """A snapshot of the counters."""
         handshake = self._handshake
         return DtlsStatistics(
-            state=self.state,
+            dtls_state=self.state,
             records_sent=self._records_sent,
             records_received=self._records_received,
             bytes_sent=self._bytes_sent,
