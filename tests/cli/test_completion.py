@@ -41,7 +41,7 @@ def test_scripts_know_commands_and_options(shell: str, capsys: pytest.CaptureFix
         (["sim", "--rate", "1M", "--controller", "b"], {"bbr"}),
         (["sim", "--plot", ""], set()),
         (["completion", "z"], {"zsh"}),
-        (["--v"], {"--version"}),
+        (["--vers"], {"--version"}),
     ],
 )
 def test_bash_completes(
