@@ -21,9 +21,9 @@ SHELLS = ("bash", "zsh", "fish")
 
 _EXAMPLES = """\
 examples:
+  rtcsctp completion fish > ~/.config/fish/completions/rtcsctp.fish
   eval "$(rtcsctp completion bash)"                    (in ~/.bashrc)
   eval "$(rtcsctp completion zsh)"                     (in ~/.zshrc, after compinit)
-  rtcsctp completion fish > ~/.config/fish/completions/rtcsctp.fish
 """
 
 

@@ -88,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="rtcsctp",
-        description="WebRTC data channels, and SCTP over UDP: servers, file transfer, "
+        description="WebRTC data channels, and SCTP over UDP: servers, file transfer,\n"
         "measurements, a simulator, and a reader of captures.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
