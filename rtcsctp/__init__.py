@@ -18,11 +18,12 @@ The map of the package::
                  links in memory, packet captures
     sync/        the same without ``await``, for scripts and threads: Trio in one background thread
     cli/         the `rtcsctp` command
+    examples/    small programs to start from
 
-Imports point downwards only: `cli` may use everything, `runtime` uses the protocols, `datachannel`
-uses `sctp`, `sdp` uses the values of `ice` and `dtls`, and these three know nothing but `errors`.
-The protocols are pure: they read no clock, draw no randomness of their own and know neither Trio
-nor sockets. (`dtls` leaves time and randomness inside the handshake to OpenSSL.)
+Imports point downwards only: `cli` and `examples` may use everything, `runtime` uses the protocols,
+`datachannel` uses `sctp`, `sdp` uses the values of `ice` and `dtls`, and these three know nothing
+but `errors`. The protocols are pure: they read no clock, draw no randomness of their own and know
+neither Trio nor sockets. (`dtls` leaves time and randomness inside the handshake to OpenSSL.)
 
 The names below are what programs use: `open_peer` and `serve` for data channels; `connect`,
 `listen` and `open_udp` for SCTP in UDP, `open_association` for any other link; and what these give

@@ -1,24 +1,30 @@
-"""The benchmark in virtual time gives the same figures every time; others measure real time."""
+"""The benchmarks in virtual time give the same figures every time; others measure real time."""
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-PROGRAM = Path(__file__).parent.parent / "benchmarks" / "network.py"
+import pytest
+
+PROGRAMS = Path(__file__).parent.parent / "benchmarks"
 SMALLEST = ["--rates", "10", "--rtts", "20", "--losses", "2", "--queues", "0.5", "--parts", "cells"]
 
 
-def figures(folder: Path, name: str) -> tuple[list[dict[str, Any]], str]:
-    file = folder / name
-    command = [sys.executable, str(PROGRAM), *SMALLEST, "--seconds", "0.5", "--jobs", "1"]
-    command += ["--controllers", "rfc9260", "--json", str(file)]
-    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+def run(program: str, *options: str, file: Path) -> tuple[list[dict[str, Any]], str]:
+    command = [sys.executable, str(PROGRAMS / program), *options, "--json", str(file)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert result.returncode == 0, result.stderr
     return json.loads(file.read_text(encoding="utf-8")), result.stdout
+
+
+def figures(folder: Path, name: str) -> tuple[list[dict[str, Any]], str]:
+    options = [*SMALLEST, "--seconds", "0.5", "--jobs", "1", "--controllers", "rfc9260"]
+    return run("network.py", *options, file=folder / name)
 
 
 def test_smallest_cell_is_the_same_in_every_process(tmp_path: Path) -> None:
@@ -30,3 +36,18 @@ def test_smallest_cell_is_the_same_in_every_process(tmp_path: Path) -> None:
     assert 0.1 < cell["goodput"] < 0.974  # the rest of the link carries headers
     assert 0.01 < cell["again"] < 0.2  # of 2 % loss
     assert "10 Mbit/s" in table
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("kcp"), reason="needs the package kcp")
+def test_kcp_over_channels_is_the_same_in_every_process(tmp_path: Path) -> None:
+    options = ["--rates", "1", "--rtts", "20", "--losses", "3", "--scale", "0.1"]
+    options += ["--kcp", "snowflake", "--controllers", "bbr", "--channels", "unordered"]
+    first, table = run("datagrams.py", *options, "--jobs", "1", file=tmp_path / "first")
+    second, _ = run("datagrams.py", *options, "--jobs", "2", file=tmp_path / "second")
+    assert first == second
+    values = first[0]["values"]
+    assert 0.1 < values["goodput"] < 1
+    assert 10 < values["p50"] <= values["p99"] < 2000
+    assert values["wire"] > 1
+    assert values["sctp_again"] == 0
+    assert "unordered" in table

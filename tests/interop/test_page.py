@@ -198,3 +198,31 @@ async def test_files_and_bulk_cross_both_ways_with_checksums(tmp_path: Path) -> 
                     way,
                 )
                 assert re.search(r"10\.0 MB", done)
+
+
+async def test_page_of_the_example_echoes() -> None:
+    require_namespaces()
+    require_chromium()
+    if any(importlib.util.find_spec(name) is None for name in ("h11", "httpx2")):
+        require("the extra rtcsctp[http] is not installed")
+    with trio.fail_after(120):
+        async with open_hosts() as hosts:
+            words = [sys.executable, "-u", "-m", "rtcsctp.examples.echo"]
+            server = Child(end_with_stdin(words), name="echo", host=hosts[0], log_output=True)
+            async with server, Chromium(hosts[0]) as browser:
+                while not (found := re.search(r"open (http://\S+) in", server.log())):
+                    assert server.process.poll() is None, server.log()
+                    await trio.sleep(0.1)
+                page = await browser.new_page(found[1])
+                log = await do(
+                    page,
+                    """
+                    const line = $("#line");
+                    await until(() => !line.disabled, "connection");
+                    line.value = argument;
+                    $("#form").requestSubmit();
+                    return await until(() => $("#log").textContent, "echo");
+                    """,
+                    "grüße",
+                )
+                assert log == "grüße\n"

@@ -20,8 +20,7 @@ import attrs
 import trio
 
 from rtcsctp.cli.arguments import AddParser, add_command, add_settings, seconds
-from rtcsctp.cli.connect import http_url
-from rtcsctp.cli.failure import CommandError, Interrupted
+from rtcsctp.cli.failure import CommandError
 from rtcsctp.cli.interrupt import until_interrupted
 from rtcsctp.cli.output import note, say
 from rtcsctp.cli.peers import add_peer_options, is_loopback, need_http, peer_config

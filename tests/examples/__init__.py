@@ -1,0 +1,1 @@
+"""The programs of `rtcsctp/examples/`, each run as its reader would."""
