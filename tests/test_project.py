@@ -62,7 +62,18 @@ def test_map_in_the_docstring_names_every_folder() -> None:
 
 @pytest.mark.parametrize(
     "folder",
-    ["datachannel", "dtls", "examples", "http", "ice", "runtime", "sdp", "sync", "testing"],
+    [
+        "cli/transfer",
+        "datachannel",
+        "dtls",
+        "examples",
+        "http",
+        "ice",
+        "runtime",
+        "sdp",
+        "sync",
+        "testing",
+    ],
 )
 def test_map_of_a_folder_names_every_file(folder: str) -> None:
     path = Path(rtcsctp.__file__).parent / folder

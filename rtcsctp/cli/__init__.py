@@ -4,12 +4,17 @@ The map of the package::
 
     main.py        all commands: which there are, how they are run, what the exit code says
     arguments.py   words of the command line into values: addresses, sizes, settings
-    demo.py        `rtcsctp demo`
+    demo.py        `rtcsctp demo`: the whole stack in one process
+    completion.py  `rtcsctp completion`: what shells need to complete command lines
     transfer/      `rtcsctp send`, `rtcsctp receive`: files between two computers
     serve.py       `rtcsctp serve`: a WebRTC server with a page for browsers …
     services.py    … what it does with the channels of its peers …
     files.py       … files over a channel, and a folder that strangers may use
     connect.py     `rtcsctp connect`: its counterpart: chat, ping, a file
+    ping.py        `rtcsctp ping`: round-trip times
+    perf.py        `rtcsctp perf`: throughput …
+    throughput.py  … the protocol of that, and its server
+    reach.py       how these reach their other end: a URL, or two lines to copy
     peers.py       what these two have in common: options of ICE, the certificate
     sctp.py        `rtcsctp sctp …`: the options of its three commands …
     echo.py        … `echo`: a server that sends back what it gets

@@ -40,11 +40,11 @@ examples:
   rtcsctp decode trace.pcapng --chunk INIT,INIT-ACK,ABORT --utc
   rtcsctp decode trace.pcapng --packet 17
   tcpdump -i any -w - udp port 9899 | rtcsctp decode -
-  echo '13881388 00000000 00000000 01000014 ...' | rtcsctp decode -
+  echo '13881388 00000001 00000000 0b000004' | rtcsctp decode -
 
 FILE is a capture (pcapng or pcap: of rtcsctp, tcpdump, Wireshark) or hexadecimal text,
 bare or as hexdump -C, xxd and tcpdump -x write it. What travels in DTLS cannot be read;
-rtcsctp records its own packets decrypted (--pcap, PeerConfig.capture).
+rtcsctp records its own packets decrypted (--pcap, RTCSCTP_CAPTURE, PeerConfig.capture).
 """
 
 

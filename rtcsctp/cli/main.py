@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 
 import rtcsctp
-from rtcsctp.cli import connect, decode, demo, sctp, serve, sim
+from rtcsctp.cli import completion, connect, decode, demo, perf, ping, sctp, serve, sim
 from rtcsctp.cli.arguments import Run, config_from
 from rtcsctp.cli.failure import OK, explain
 from rtcsctp.cli.logs import add_option, configure
@@ -32,7 +32,10 @@ examples:
   rtcsctp send FILE
   rtcsctp receive
   rtcsctp serve --http 127.0.0.1:8080
-  rtcsctp connect http://127.0.0.1:8080/ --ping
+  rtcsctp ping http://127.0.0.1:8080/
+  rtcsctp perf --loopback
+  rtcsctp sim --rate 20Mbit/s --rtt 80ms --loss 1% --plot run.png
+  rtcsctp decode trace.pcapng
   rtcsctp sctp receive --udp 127.0.0.1:9900 --port 5001 --out copy.bin
   rtcsctp sctp send --peer 127.0.0.1:9900 --port 5001 original.bin
 
@@ -85,7 +88,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="rtcsctp",
-        description="WebRTC data channels, and SCTP over UDP: servers, file transfer, a demo.",
+        description="WebRTC data channels, and SCTP over UDP: servers, file transfer,\n"
+        "measurements, a simulator, and a reader of captures.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -98,7 +102,10 @@ def _build_parser() -> argparse.ArgumentParser:
     transfer.add_receive_parser(commands.add_parser)
     serve.add_parser(commands.add_parser)
     connect.add_parser(commands.add_parser)
+    ping.add_parser(commands.add_parser)
+    perf.add_parser(commands.add_parser)
     sctp.add_parser(commands.add_parser)
     decode.add_parser(commands.add_parser)
     sim.add_parser(commands.add_parser)
+    completion.add_parser(commands.add_parser, parser)
     return parser

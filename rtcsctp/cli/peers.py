@@ -48,8 +48,13 @@ def need_http() -> None:
         ) from error
 
 
-def add_peer_options(parser: argparse.ArgumentParser) -> None:
-    """The options about ICE and the certificate; `peer_config` reads them."""
+def add_peer_options(parser: argparse.ArgumentParser, *, loopback: str = "--loopback") -> None:
+    """The options about ICE and the certificate; `peer_config` reads them.
+
+    Args:
+        parser: of the command.
+        loopback: the option for the loopback interface, where its usual name is taken.
+    """
     parser.add_argument(
         "--token",
         type=secret,
@@ -75,7 +80,8 @@ def add_peer_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--turn-user", default="", metavar="U", help="user name for --turn")
     parser.add_argument("--turn-password", default="", metavar="P", help="password for --turn")
     parser.add_argument(
-        "--loopback",
+        loopback,
+        dest="loopback",
         action="store_true",
         help="use the loopback interface too; done anyway where HTTP goes over it",
     )

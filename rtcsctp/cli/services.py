@@ -17,6 +17,9 @@ The protocol of a channel, a word that its opener chooses, says what it is for:
     The text ``{"bytes": 100000000, "size": 16384}`` is answered with as many bytes in messages of
     that size, the last of which may be shorter, and then with a JSON object like that of a sink.
 
+``perf``, ``perf-data``
+    Measures throughput: see `rtcsctp.cli.throughput`.
+
 Anything else is closed at once.
 """
 
@@ -41,6 +44,7 @@ from rtcsctp.cli.files import (
     refusal,
 )
 from rtcsctp.cli.summary import Tally
+from rtcsctp.cli.throughput import ThroughputServer
 from rtcsctp.cli.units import format_count, format_duration, format_size
 from rtcsctp.datachannel.channel import ChannelState
 from rtcsctp.errors import MessageTooLargeError
@@ -79,6 +83,7 @@ class Services:
         self._number = 0
         self._active = 0
         self._idle = trio.Event()
+        throughput = ThroughputServer()
         self._by_protocol: dict[str, Callable[[DataChannel, str], Awaitable[None]]] = {
             "": _echo,
             "echo": _echo,
@@ -86,6 +91,8 @@ class Services:
             "file": self._serve_files,
             "sink": _sink,
             "source": _source,
+            "perf": throughput.control,
+            "perf-data": throughput.data,
         }
 
     async def handle(self, peer: PeerConnection) -> None:

@@ -270,7 +270,7 @@ async def test_peer_that_leaves_leaves_no_half_file(
     await until(lambda: bool(os.listdir(folder.path)))
     await peer.abort()
     await until(lambda: not os.listdir(folder.path))
-    assert any(line.startswith("down  peer 1: closed by the peer; ") for line in said)
+    await until(lambda: any(line.startswith("down  peer 1: closed by the peer; ") for line in said))
 
 
 # ------------------------------------------------------------------------------- sink and source

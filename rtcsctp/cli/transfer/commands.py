@@ -20,11 +20,11 @@ import attrs
 import trio
 
 from rtcsctp.cli.arguments import AddParser, add_command, add_settings, seconds
-from rtcsctp.cli.connect import http_url
-from rtcsctp.cli.failure import CommandError, Interrupted
+from rtcsctp.cli.failure import CommandError
 from rtcsctp.cli.interrupt import until_interrupted
 from rtcsctp.cli.output import note, say
 from rtcsctp.cli.peers import add_peer_options, is_loopback, need_http, peer_config
+from rtcsctp.cli.reach import http_url
 from rtcsctp.cli.services import printable
 from rtcsctp.cli.transfer.attempts import Patience, transfer
 from rtcsctp.cli.transfer.code import Secret, checked_code, new_code
@@ -288,13 +288,16 @@ def _run(work: Callable[[], Awaitable[None]], hint: Callable[[], str]) -> None:
         CommandError: it failed.
         Interrupted: Ctrl-C.
     """
+
+    async def told() -> None:
+        try:
+            await work()
+        except (TransferError, PathBroken) as error:
+            raise CommandError(str(error)) from error
+
     try:
-        trio.run(until_interrupted, work)
-    except (TransferError, PathBroken) as error:
-        if text := hint():
-            note(text)
-        raise CommandError(str(error)) from error
-    except Interrupted:
+        trio.run(until_interrupted, told)
+    except BaseException:
         if text := hint():
             note(text)
         raise

@@ -12,6 +12,7 @@ import os
 import secrets
 import socket
 import stat
+import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -141,6 +142,9 @@ class PipeContent:
         self._next = 0
         """How many kept pieces have been sent on this connection."""
         self._room = trio.Event()
+        self._reading = threading.Lock()
+        self._fetched: deque[bytes] = deque()
+        """Read, and not looked at: one piece, if a thread was left behind."""
 
     async def resume(self, have: Have | None) -> int:
         """Where to begin: where the other side's bytes end.
@@ -175,18 +179,23 @@ class PipeContent:
             self._room = trio.Event()
             await self._room.wait()
         try:
-            # Who writes into the pipe may take his time: the thread is left behind at Ctrl-C.
-            data = await trio.to_thread.run_sync(
-                os.read, self._descriptor, _READ, abandon_on_cancel=True
-            )
+            # Who writes into the pipe may take his time: the thread is left behind at Ctrl-C, and
+            # when the connection breaks. What it reads then is there for the next connection.
+            await trio.to_thread.run_sync(self._fetch, abandon_on_cancel=True)
         except OSError as error:
             raise _unreadable("standard input", error) from error
+        data = self._fetched.popleft()
         if data:
             self._digest.update(data)
             self._read_to += len(data)
             self._kept.append(data)
             self._next += 1
         return data
+
+    def _fetch(self) -> None:
+        with self._reading:
+            if not self._fetched:
+                self._fetched.append(os.read(self._descriptor, _READ))
 
     def confirm(self, size: int) -> None:
         """So many bytes have arrived: they need not be kept."""

@@ -30,7 +30,8 @@ _CONNECTING: Final = 25.0
 """Seconds that a connection may take once both sides know each other, before it is tried anew."""
 _FAREWELL: Final = 2.0  # seconds that taking leave of a server may take
 _READ: Final = 65_536
-_MAX_LINE: Final = 1 << 20
+_MAX_LINE: Final = 1 << 18  # characters
+_MARK: Final = "RTC"  # what every line begins with
 
 
 class Meeting(Protocol):
@@ -175,9 +176,8 @@ class ByLines:
         before = ""
         while True:
             text = await self._reader.read()
-            description, error = _read_line(before + text)
-            if description is None and before:
-                description, _ = _read_line(text)
+            whole = text if text.startswith(_MARK) else before + text
+            description, error = _read_line(whole)
             if description is not None and description.type is kind:
                 try:
                     peer.set_remote_description(description)
@@ -187,9 +187,8 @@ class ByLines:
                     return
             elif description is not None:
                 error = f"it is the {description.type.value}, and the {kind.value} is needed"
-            before = "" if description is not None else before + text
-            if len(before) > _MAX_LINE:
-                raise TransferError("that is much more than a line")
+            is_cut = description is None and whole.startswith(_MARK)
+            before = whole if is_cut and len(whole) < _MAX_LINE else ""
             self._note(f"That cannot be used: {error}. Paste it again:")
 
 

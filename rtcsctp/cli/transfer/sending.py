@@ -109,6 +109,7 @@ class Sender:
         self._arriving = -1
         finished = trio.Event()
         failure: Exception | None = None
+        work = trio.CancelScope()
 
         async def listen() -> None:
             nonlocal failure
@@ -116,20 +117,18 @@ class Sender:
                 await self._listen(channel)
             except Exception as error:  # raised below, in the block that waits for it
                 failure = error
-                nursery.cancel_scope.cancel()
+                work.cancel()
             finished.set()
 
         async with background_tasks() as nursery:
             nursery.start_soon(listen)
             try:
-                for index in self._items.files:
-                    await self._send_file(channel, index)
-                self.current = None
-                await channel.send(write("end"))
-                await finished.wait()
-            except trio.Cancelled:
-                if failure is None:
-                    raise
+                with work:
+                    for index in self._items.files:
+                        await self._send_file(channel, index)
+                    self.current = None
+                    await channel.send(write("end"))
+                    await finished.wait()
             except (trio.BrokenResourceError, trio.EndOfChannel):
                 with trio.move_on_after(_FAREWELL):
                     await finished.wait()  # perhaps the other side has said why

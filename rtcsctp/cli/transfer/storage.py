@@ -348,29 +348,39 @@ class Folder:
         raise TransferError(f"too many partial files of the name {name} in {self.path}")
 
     def _find(self, index: int) -> Have | None:
-        """What of a file is here."""
+        """What of a file is here: under its name, or of its partial file."""
+        item = self._of[index]
+        if item.saved or self._conflict is Conflict.REFUSE:
+            return self._find_saved(index) or self._find_staged(index)
+        found = self._find_staged(index)
+        if found is None and not (self._conflict is Conflict.RENAME and item.is_folder):
+            found = self._find_saved(index)
+        return found
+
+    def _find_saved(self, index: int) -> Have | None:
         item, entry = self._of[index], self._entries[index]
         own = self._inside(item.target, index)
-        if item.saved or self._conflict is not Conflict.RENAME or not item.is_folder:
-            try:
-                status = _real_status(item.target, own)
-            except OSError:
-                status = None
-            if status is not None and status.st_size == entry.size:
-                self._existing.add(index)
-                return Have(status.st_size, self._hash(own, status).hexdigest())
-            if item.saved:
-                raise TransferError(
-                    f"{item.target} was received before, and has changed since; move it away"
-                )
+        try:
+            status = _real_status(item.target, own)
+        except OSError:
+            status = None
+        if status is not None and status.st_size == entry.size:
+            self._existing.add(index)
+            return Have(status.st_size, self._hash(own, status).hexdigest())
+        if item.saved:
+            raise TransferError(
+                f"{item.target} was received before, and has changed since; move it away"
+            )
+        return None
+
+    def _find_staged(self, index: int) -> Have | None:
+        item, size = self._of[index], self._entries[index].size
         staged = self._inside(item.part, index)
         try:
             status = _real_status(item.part, staged)
         except OSError:
             return None
-        if entry.size is not None and status.st_size > entry.size:
-            return None
-        if not status.st_size:
+        if not status.st_size or (size is not None and status.st_size > size):
             return None
         return Have(status.st_size, self._hash(staged, status).hexdigest())
 
@@ -651,7 +661,8 @@ class Folder:
             return
         for index in item.entries:
             own = self._inside(item.target, index)
-            for step in [item.target, *_steps(item.target, own.parent)]:
+            above = own if own == item.target else own.parent
+            for step in [item.target, *_steps(item.target, above)]:
                 if not stat.S_ISDIR(step.lstat().st_mode):
                     raise TransferError(
                         f"{step} is in the way: it is no folder; what was received is in "

@@ -1,0 +1,1 @@
+"""Tests of `rtcsctp send` and `rtcsctp receive`."""

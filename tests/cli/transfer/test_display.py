@@ -1,0 +1,59 @@
+"""Progress: a bar of rich on a terminal, lines elsewhere."""
+
+from __future__ import annotations
+
+import io
+import sys
+
+import pytest
+
+from rtcsctp.cli.transfer.display import watching
+
+
+class Terminal(io.StringIO):
+    """A standard error that says that it is a terminal."""
+
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
+
+
+async def show(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr(sys, "stderr", stream)
+    state = [250, 250]
+    async with watching(
+        "sending", lambda: True, lambda: 1000, lambda: (state[0], state[1], "a\x1b[2Jb.txt")
+    ):
+        state[0] = 1000
+    return stream.getvalue()
+
+
+async def test_lines_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = await show(io.StringIO(), monkeypatch)
+    assert text.startswith("sending  100 %  1.00 kB of 1.00 kB  ")
+    assert "\x1b" not in text
+
+
+async def test_a_bar_of_rich_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "100")
+    text = await show(Terminal(), monkeypatch)
+    assert "sending a\ufffd[2Jb.txt" in text
+    assert "100%" in text
+    assert "━" in text
+
+
+async def test_our_own_bar_where_rich_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "rich", None)
+    text = await show(Terminal(), monkeypatch)
+    assert "sending" in text
+    assert "100 %  1.00 kB of 1.00 kB" in text
+
+
+async def test_nothing_before_it_has_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    async with watching("sending", lambda: False, lambda: None, lambda: (0, 0, "")):
+        pass
+    assert stream.getvalue() == ""
