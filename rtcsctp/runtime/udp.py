@@ -483,6 +483,8 @@ class UdpEndpoint:
                 await trio.lowlevel.wait_readable(self._socket)
             except trio.ClosedResourceError:
                 return
+            if self._closed:
+                return  # it became readable and was closed in one turn of the loop
             batch = batches.receive()
             counters.datagrams_received += len(batch)
             counters.receive_errors = batches.errors

@@ -268,12 +268,15 @@ class Association:
     def hold_sack(self, until: float) -> bool:
         """Let a SACK that is due wait until then, for something to go with; False if it must not.
 
-        A SACK that reports a gap must not. The delay of RFC 9260 6.2 is 0.5 s at most; the I bit
-        only asks for none (6.2: "SHOULD NOT delay").
+        A SACK that reports a gap or a duplicate must not. RFC 9260 6.2 bounds the delay by 0.5 s,
+        and the I bit only asks for none ("SHOULD NOT delay").
         """
-        if self.receiver.tsns.has_gap:
+        tsns = self.receiver.tsns
+        if tsns.has_gap or tsns.has_duplicates:
             return False
-        self.timers.start(Timer.SACK_DELAY, until)
+        running = self.timers.get(Timer.SACK_DELAY)
+        if running is None or until < running:
+            self.timers.start(Timer.SACK_DELAY, until)
         return True
 
     def stream_buffered_amount(self, stream_id: int) -> int:

@@ -150,8 +150,13 @@ class Config:
     delivers them as one, 64 and more; so this is far above the 1 or 2 of RFC 3465, which fit an
     acknowledgement for every second packet, and bounds only what one stray SACK can do."""
 
-    congestion_control: str = attrs.field(default="rfc9260", validator=_controller)
-    """What decides how much may be in flight, and how fast it leaves: one of `CONTROLLERS`."""
+    congestion_control: str = attrs.field(default="bbr", validator=_controller)
+    """What decides how much may be in flight, and how fast it leaves: one of `CONTROLLERS`.
+
+    "bbr" goes by what the path delivers, and not by single losses: over 50 Mbit/s and 50 ms, where
+    one packet in a hundred was lost, 94 % of the link arrived as messages, and 5 % with "cubic".
+    Beside a flow with "rfc9260" over a path of 100 ms it took three quarters; where that is too
+    much, choose another."""
 
     mtu: int = attrs.field(default=DEFAULT_MTU, validator=_number(_MIN_MTU, _MAX_MTU))
     """Largest SCTP packet sent before the path is known to carry more, in bytes, without any header

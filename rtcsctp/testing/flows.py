@@ -8,6 +8,8 @@ their association by its port. What real machines do to packets and timers can b
   makes a simulation fast.
 - `tick`: a timer is noticed at the next whole tick, or when a packet arrives, whichever is first.
   Trio's timers are 1 ms coarse.
+- `pauses`: after each step, both ends wait for their turn on a computer that is busy, up to so
+  long; packets and timers that come meanwhile are noticed behind it.
 """
 
 from __future__ import annotations
@@ -128,6 +130,7 @@ class Flows:
         seed: int | str = 0,
         coalescing: float = 0.0,
         tick: float = 0.0,
+        pauses: float = 0.0,
         capture: Capture | None = None,
     ) -> None:
         """Put associations at both ends of a network, not yet connected.
@@ -138,6 +141,7 @@ class Flows:
             seed: Decides what the associations draw.
             coalescing: Seconds for which a packet that arrives may wait for others.
             tick: Seconds between the instants at which timers are looked at; 0: exactly.
+            pauses: Seconds for which both ends pause after each step, at most.
             capture: Records what the left ends send and receive; if it has two interfaces, the
                 second one records the same of the right ends. It is not closed here.
         """
@@ -146,6 +150,9 @@ class Flows:
         """The virtual time, seconds."""
         self._coalescing: Final = coalescing
         self._tick: Final = tick
+        self._pauses: Final = pauses
+        self._rng: Final = random.Random(f"{seed}/pauses")
+        self._busy_until = 0.0
         to_b, to_a = network.a_to_b, network.b_to_a
         self._flows: Final = [
             Flow(
@@ -211,6 +218,8 @@ class Flows:
                 message = f"{_LIMIT} steps without time passing, at {wakeup:.6f} s; {timers}"
                 raise LivelockError(message)
             self._step(self.now)
+            if self._pauses:
+                self._busy_until = self.now + self._rng.uniform(0.0, self._pauses)
         return True
 
     def _next_wakeup(self) -> float:
@@ -225,7 +234,7 @@ class Flows:
             delivery = direction.next_delivery()
             if delivery is not None and delivery + self._coalescing < timer:
                 timer = delivery + self._coalescing
-        return timer
+        return max(timer, self._busy_until)
 
     def _step(self, now: float) -> None:
         for direction, by_port in self._sides:

@@ -497,3 +497,14 @@ def test_identity_announces_its_certificate() -> None:
     assert identity.fingerprints == (certificate.fingerprint(),)
     engine = identity.engine(client=False, remote_fingerprints=BOB.fingerprints)
     assert isinstance(engine, OpenSslEngine)
+
+
+def test_keys_are_told_to_whoever_was_named_for_them() -> None:
+    lines: list[bytes] = []
+    alice = OpenSslIdentity(Certificate.generate(), key_log=lines.append)
+    a, b = client_and_server(alice, BOB)
+    connect(a, b)
+    assert a.state is b.state is DtlsState.CONNECTED
+    [line] = lines
+    label, client_random, secret = line.split()
+    assert (label, len(client_random), len(secret)) == (b"CLIENT_RANDOM", 64, 96)

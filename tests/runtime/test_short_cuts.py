@@ -17,6 +17,7 @@ from rtcsctp.runtime.link import DirectLink
 from rtcsctp.runtime.packet_queue import PacketQueue
 from rtcsctp.sctp.association import Association as Core
 from rtcsctp.sctp.config import Config
+from rtcsctp.sctp.timers import Timer
 
 from .peers import connected_peers, make_world, open_channel
 
@@ -185,6 +186,23 @@ async def test_a_sack_waits_for_a_reader_but_not_for_long(autojump_clock: MockCl
         assert await far.receive() == b"two"
         await trio.testing.wait_all_tasks_blocked()
         assert sent() == before + 2  # but we did not
+
+
+def test_what_a_sack_must_not_wait_for() -> None:
+    one = core(1)
+    timers = one.timers
+    assert one.hold_sack(5.0)
+    assert one.hold_sack(6.0)  # but what holds it does not do so for ever
+    assert timers[Timer.SACK_DELAY] == 5.0
+    assert one.hold_sack(4.0)
+    assert timers[Timer.SACK_DELAY] == 4.0
+    tsns = one.receiver.tsns
+    tsns.add(tsns.highest + 2)
+    assert not one.hold_sack(3.0)
+    tsns.add(tsns.highest - 1)
+    assert one.hold_sack(4.0)
+    tsns.add(tsns.highest)
+    assert not one.hold_sack(3.0)
 
 
 async def test_a_reader_who_waits_for_more_has_no_answer(autojump_clock: MockClock) -> None:

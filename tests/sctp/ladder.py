@@ -67,6 +67,11 @@ WHOLE = chunks.BEGIN | chunks.END
 # ----------------------------------------------------------------------------- building chunks
 
 
+def rfc9260(**settings: Any) -> Config:
+    """Parameters with RFC 9260's own congestion control, for tests that assert what it says."""
+    return Config(congestion_control="rfc9260", **settings)
+
+
 def chunk(kind: int, value: bytes = b"", flags: int = 0, *, length: int | None = None) -> bytes:
     """Any chunk, padded; `length` lies about its length."""
     built = chunks.encode(kind, value, flags)
@@ -343,7 +348,7 @@ class FakePeer:
             cookies: of the association.
             start: the time at which it all begins.
         """
-        self.config = config if config is not None else Config()
+        self.config = config if config is not None else rfc9260()
         self.association = Association(
             self.config,
             local_port=PORT,
@@ -704,7 +709,7 @@ class Wire:
         delay: float = 0.01,
         lose: Callable[[str, int, Packet], bool] = lambda *_: False,
     ) -> None:
-        config_a = config_a if config_a is not None else Config()
+        config_a = config_a if config_a is not None else rfc9260()
         self.now = 100.0
         self.a = self._make(config_a, PORT, PEER_PORT, seed)
         self.b = self._make(config_b or config_a, PEER_PORT, PORT, seed + 1)

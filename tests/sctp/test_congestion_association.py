@@ -19,7 +19,7 @@ from rtcsctp.sctp.timers import Timer
 from rtcsctp.sctp.wire.chunks import IMMEDIATE, Data
 from rtcsctp.testing import Conditions, Network, Pair
 
-from .ladder import FakePeer, chunk, data, established, extensions, sack, shutdown
+from .ladder import FakePeer, chunk, data, established, extensions, rfc9260, sack, shutdown
 
 FULL = 1200 - 12 - 16
 """User data that fills a packet with one DATA chunk."""
@@ -94,7 +94,7 @@ def test_the_i_bit_is_on_the_last_chunk_of_a_burst_only_pitfall_s16() -> None:
 
 
 def test_the_i_bit_is_on_what_fills_the_congestion_window_pitfall_s16() -> None:
-    peer = established(Config(initial_cwnd=4))
+    peer = established(rfc9260(initial_cwnd=4))
     peer.association.send(0, bytes(50 * FULL), now=peer.now)
     flags = [bool(c.flags & IMMEDIATE) for c in sent(peer)]
     assert flags[-1]
@@ -110,7 +110,7 @@ def test_the_i_bit_is_on_what_fills_the_peers_window_pitfall_s16() -> None:
 
 
 def test_the_initial_window_is_full_of_packets_and_no_more() -> None:
-    ladder = Ladder(Config(initial_cwnd=4))
+    ladder = Ladder(rfc9260(initial_cwnd=4))
     assert ladder.send(10) == [0, 1, 2, 3]
     ladder.peer.wait(0.005)  # later, a tail-loss probe may exceed it by a packet (RFC 8985 7.3)
     assert ladder.tsns() == []
@@ -118,7 +118,7 @@ def test_the_initial_window_is_full_of_packets_and_no_more() -> None:
 
 def test_cwnd_is_exceeded_by_less_than_a_packet() -> None:
     """RFC 9260 6.1 B: up to PMDCS - 1 bytes above cwnd, in one packet."""
-    ladder = Ladder(Config(initial_cwnd=4))
+    ladder = Ladder(rfc9260(initial_cwnd=4))
     ladder.send(20, 900)
     # 916 bytes of chunk each: five are below 4 * 1188 = 4752 bytes, the sixth breaks through.
     assert ladder.stats.flight == 6 * 916
@@ -127,7 +127,7 @@ def test_cwnd_is_exceeded_by_less_than_a_packet() -> None:
 
 def test_max_burst_limits_what_one_opportunity_sends() -> None:
     """RFC 9260 6.1 D. Twice what a SACK acknowledges in slow start, and four packets more."""
-    ladder = Ladder(Config(initial_cwnd=100, max_burst=4))
+    ladder = Ladder(rfc9260(initial_cwnd=100, max_burst=4))
     assert len(ladder.send(60)) <= 60
     ladder.ack(59)
     ladder.send(1)
@@ -200,7 +200,7 @@ def test_in_fast_recovery_what_was_sent_before_what_arrived_is_lost_pitfall_s3()
 
 
 def test_partial_acknowledgements_in_recovery_indicate_for_all_that_is_missing_pitfall_s3() -> None:
-    ladder = Ladder(Config(initial_cwnd=20))
+    ladder = Ladder(rfc9260(initial_cwnd=20))
     ladder.send(14)
     # 0, 2, 4 and 12 are lost. Everything else arrives, so HTNA is 13 from the beginning.
     ladder.ack(-1, (1, 1), (3, 3), (5, 9))
@@ -218,7 +218,7 @@ def test_partial_acknowledgements_in_recovery_indicate_for_all_that_is_missing_p
 
 def lose_two() -> Ladder:
     """0 and 1 are lost of 20; 0 is sent again at once, and 1 waits for cwnd."""
-    ladder = Ladder(Config(initial_cwnd=20))
+    ladder = Ladder(rfc9260(initial_cwnd=20))
     ladder.send(20)
     for end in (2, 3):
         assert ladder.ack(-1, (2, end)) == []
@@ -248,7 +248,7 @@ def test_a_late_acknowledgement_takes_a_chunk_off_the_queue_for_retransmission_p
 
 
 def test_fast_retransmit_sends_one_packet_whatever_cwnd_says_pitfall_s5() -> None:
-    ladder = Ladder(Config(initial_cwnd=40))
+    ladder = Ladder(rfc9260(initial_cwnd=40))
     ladder.send(40, 200)  # five or six in a packet
     ladder.peer.take()
     # The first twelve are lost; flight is far above the cwnd that is to come.
@@ -284,7 +284,7 @@ def test_fast_recovery_ends_at_what_was_outstanding_when_it_began_pitfall_s6() -
 
 
 def test_a_new_loss_behind_the_exit_is_a_new_recovery_pitfall_s6() -> None:
-    ladder = Ladder(Config(initial_cwnd=30))
+    ladder = Ladder(rfc9260(initial_cwnd=30))
     ladder.send(12)
     for end in (2, 3, 4):
         ladder.ack(0, (2, end))
@@ -300,7 +300,7 @@ def test_a_new_loss_behind_the_exit_is_a_new_recovery_pitfall_s6() -> None:
 
 def test_a_chunk_is_fast_retransmitted_once_only() -> None:
     """RFC 9260 7.2.4, 5): "ineligible for a subsequent Fast Retransmit"."""
-    ladder = Ladder(Config(initial_cwnd=30))
+    ladder = Ladder(rfc9260(initial_cwnd=30))
     ladder.send(30)
     for end in (2, 3, 4):
         ladder.ack(0, (2, end))
@@ -402,7 +402,7 @@ def test_t3_runs_while_anything_is_unacknowledged_pitfall_s8() -> None:
 
 
 def test_t3_runs_for_what_waits_to_be_sent_again_pitfall_s8() -> None:
-    ladder = Ladder(Config(initial_cwnd=20))
+    ladder = Ladder(rfc9260(initial_cwnd=20))
     ladder.send(20)
     for end in (11, 12, 13):
         ladder.ack(-1, (10, end))  # 0 is sent again, 1 to 9 wait for cwnd
@@ -450,7 +450,7 @@ def test_t3_restarts_when_the_earliest_outstanding_is_acknowledged() -> None:
 
 
 def test_the_timeout_doubles_up_to_its_cap_pitfall_s59() -> None:
-    config = Config(rto_initial=0.5, rto_min=0.25, backoff_max=3.0, max_retransmits=100)
+    config = rfc9260(rto_initial=0.5, rto_min=0.25, backoff_max=3.0, max_retransmits=100)
     peer = established(config)
     send(peer, 1)
     waits = [peer.fire(Timer.T3_RTX) for _ in range(8)]
@@ -468,7 +468,7 @@ def test_a_timer_that_fires_early_does_nothing() -> None:
 
 
 def test_an_unreachable_peer_is_given_up_when_the_count_exceeds_its_limit_pitfall_s56() -> None:
-    peer = established(Config(max_retransmits=3, heartbeat_interval=0))
+    peer = established(rfc9260(max_retransmits=3, heartbeat_interval=0))
     send(peer, 1)
     for _ in range(3):
         peer.fire(Timer.T3_RTX)
@@ -478,7 +478,7 @@ def test_an_unreachable_peer_is_given_up_when_the_count_exceeds_its_limit_pitfal
 
 
 def test_acknowledged_data_clears_the_count_pitfall_s56() -> None:
-    peer = established(Config(max_retransmits=3, heartbeat_interval=0))
+    peer = established(rfc9260(max_retransmits=3, heartbeat_interval=0))
     for _ in range(5):
         send(peer, 1)
         for _ in range(3):
@@ -561,7 +561,7 @@ def test_a_chunk_younger_than_a_retransmission_still_measures_pitfall_s9() -> No
 def test_loss_of_acknowledgements_does_not_inflate_the_timeout_pitfall_s9() -> None:
     """What waits for a timeout measures the timeout, and would make the next one longer."""
     network = Network(Conditions(delay=0.02, loss=0.3), seed=11)
-    pair = Pair(Config(max_retransmits=200, max_init_retransmits=50), network=network)
+    pair = Pair(rfc9260(max_retransmits=200, max_init_retransmits=50), network=network)
     pair.connect()
     for _ in range(400):
         pair.a.send(0, bytes(900), now=pair.now)
@@ -669,7 +669,7 @@ def test_reneging_is_one_miss_indication_and_t3_runs() -> None:
 
 
 def test_slow_start_grows_by_what_was_acknowledged() -> None:
-    ladder = Ladder(Config(initial_cwnd=4))
+    ladder = Ladder(rfc9260(initial_cwnd=4))
     ladder.send(20)
     ladder.ack(1)
     assert ladder.stats.cwnd == 6 * PMDCS
@@ -686,7 +686,7 @@ def test_cwnd_does_not_grow_while_it_is_not_used_pitfall_s14() -> None:
 
 def test_ack_splitting_gains_nothing() -> None:
     """RFC 9260 7.2.1: at most the bytes acknowledged."""
-    ladder = Ladder(Config(initial_cwnd=4))
+    ladder = Ladder(rfc9260(initial_cwnd=4))
     ladder.send(40, 100)
     cwnd = ladder.stats.cwnd
     for number in range(20):
@@ -695,7 +695,7 @@ def test_ack_splitting_gains_nothing() -> None:
 
 
 def test_congestion_avoidance_adds_one_packet_per_round_trip() -> None:
-    ladder = Ladder(Config(initial_cwnd=12))
+    ladder = Ladder(rfc9260(initial_cwnd=12))
     next_tsn = len(ladder.send(12))
     for end in (2, 3, 4):
         next_tsn += len(set(ladder.ack(0, (2, end))) - {1})
@@ -720,7 +720,7 @@ def test_congestion_avoidance_adds_one_packet_per_round_trip() -> None:
 
 
 def test_cwnd_decays_once_per_rto_while_idle_pitfall_s14() -> None:
-    ladder = Ladder(Config(initial_cwnd=64, heartbeat_interval=0))
+    ladder = Ladder(rfc9260(initial_cwnd=64, heartbeat_interval=0))
     cwnd = ladder.stats.cwnd
     ladder.send(1)
     ladder.ack(0)
@@ -736,7 +736,7 @@ def test_cwnd_decays_once_per_rto_while_idle_pitfall_s14() -> None:
 
 
 def test_cwnd_decays_also_where_a_large_message_stops_in_its_middle_pitfall_s14() -> None:
-    ladder = Ladder(Config(initial_cwnd=64, heartbeat_interval=0), a_rwnd=3 * FULL)
+    ladder = Ladder(rfc9260(initial_cwnd=64, heartbeat_interval=0), a_rwnd=3 * FULL)
     cwnd = ladder.stats.cwnd
     ladder.send(1, 20 * FULL)
     ladder.ack(2, a_rwnd=3 * FULL)
@@ -748,7 +748,7 @@ def test_cwnd_decays_also_where_a_large_message_stops_in_its_middle_pitfall_s14(
 
 def test_cwnd_decays_also_while_we_are_asked_again_and_again_pitfall_s14() -> None:
     """The window is closed, and every packet that comes makes us look whether we may send."""
-    ladder = Ladder(Config(initial_cwnd=64, heartbeat_interval=0), a_rwnd=1500)
+    ladder = Ladder(rfc9260(initial_cwnd=64, heartbeat_interval=0), a_rwnd=1500)
     peer = ladder.peer
     cwnd = ladder.stats.cwnd
     ladder.send(1)
@@ -764,7 +764,7 @@ def test_cwnd_decays_also_while_we_are_asked_again_and_again_pitfall_s14() -> No
 
 def test_abandoned_chunks_do_not_open_the_window_pitfall_s12() -> None:
     """RFC 3758 3.5, A2: no credit for what was abandoned."""
-    ladder = Ladder(Config(initial_cwnd=4))
+    ladder = Ladder(rfc9260(initial_cwnd=4))
     for _ in range(4):
         ladder.peer.association.send(0, bytes(FULL), max_retransmits=0, now=ladder.peer.now)
     ladder.peer.take()
@@ -778,7 +778,7 @@ def test_abandoned_chunks_do_not_open_the_window_pitfall_s12() -> None:
 
 def test_ordered_messages_in_flight_stay_comparable_by_their_ssn_pitfall_s1() -> None:
     """RFC 9260 6.1 allows 65,535; but SSNs that lie more than 32,767 apart look old (RFC 1982)."""
-    config = Config(initial_cwnd=1000, max_burst=1000)
+    config = rfc9260(initial_cwnd=1000, max_burst=1000)
     for interleaving, streams in ((False, 1), (False, 2), (True, 1)):
         peer = established(config, a_rwnd=1 << 24, params=extensions(interleaving=interleaving))
         for number in range(70_000):
@@ -893,7 +893,7 @@ def test_a_shutdown_for_what_was_never_sent_is_dropped_pitfall_s11() -> None:
 
 def test_a_shutdown_ack_always_has_a_checksum_pitfall_s61() -> None:
     """The peer may have forgotten the association, and that it accepts zero (RFC 9653)."""
-    config = Config(zero_checksum=True)
+    config = rfc9260(zero_checksum=True)
     peer = established(config, params=extensions(zero_checksum=True))
     peer.association.send(0, b"x", now=peer.now)
     assert peer.expect("DATA").checksum_is_zero

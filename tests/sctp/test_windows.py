@@ -18,7 +18,7 @@ from rtcsctp.sctp.wire.causes import Cause
 from rtcsctp.sctp.wire.chunks import BEGIN, END, Data, Sack
 from rtcsctp.testing import Conditions, Network, Pair
 
-from .ladder import PEER_TSN, FakePeer, data, established, i_data, interleaved, sack
+from .ladder import PEER_TSN, FakePeer, data, established, i_data, interleaved, rfc9260, sack
 
 FULL = 1200 - 12 - 16
 """User data that fills a packet with one DATA chunk."""
@@ -417,7 +417,7 @@ def test_a_peer_that_does_not_read_for_long_is_not_given_up_pitfall_s20() -> Non
 
 @pytest.mark.parametrize("interleaving", [False, True])
 def test_a_slow_reader_costs_no_spurious_congestion(interleaving: bool) -> None:
-    config = Config(interleaving=interleaving, heartbeat_interval=0)
+    config = rfc9260(interleaving=interleaving, heartbeat_interval=0)
     pair = Pair(config, Config(interleaving=interleaving, rwnd=30_000))
     pair.connect()
     for _ in range(100):

@@ -26,7 +26,8 @@ def run(
 ) -> tuple[Flows, list[int]]:
     conditions = Conditions(delay=0.02, rate=125_000, queue=30_000, mtu=1200, loss=loss)
     network = Network(conditions, seed=3)
-    flows = Flows([Config()] * count, network, seed=3, coalescing=coalescing, tick=tick)
+    config = Config(congestion_control="rfc9260")
+    flows = Flows([config] * count, network, seed=3, coalescing=coalescing, tick=tick)
     flows.connect()
     for number in range(count):
         flows[number].a.user = send_always
@@ -89,3 +90,12 @@ def test_a_flow_connects_alone_while_others_run() -> None:
     assert not flows[1].established
     flows.connect(1)
     assert flows[1].established
+
+
+def test_pauses_let_packets_and_timers_wait_for_their_turn() -> None:
+    flows = Flows([Config()], Network(MEGABIT, seed=1), pauses=0.05)
+    flows.connect()
+    assert 0.08 < flows.now < 0.28  # four packets of 20 ms, and a pause before each
+    again = Flows([Config()], Network(MEGABIT, seed=1), pauses=0.05)
+    again.connect()
+    assert again.now == flows.now

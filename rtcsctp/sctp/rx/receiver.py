@@ -57,6 +57,9 @@ class Arrival(Enum):
     INVALID_STREAM = "invalid stream"
 
 
+_MARGIN = 3  # an eighth: FRAGMENT_OVERHEAD is a twentieth of a full packet
+
+
 class DeferredReset:
     """A stream reset that waits for TSNs sent before it (RFC 6525 5.2.2 E2)."""
 
@@ -155,8 +158,10 @@ class Receiver:
         return grown >= self.limits.size // 4 or (self._advertised < two_packets <= window)
 
     def _has_room(self, tsn: int) -> bool:
-        held = self.held
-        if held < self.limits.size:
+        held, size = self.held, self.limits.size
+        # What was advertised counts the peer's bytes, and what is held our own on top of them. A
+        # peer that keeps to the window finds room for all of it, unless its chunks are tiny.
+        if held < size + min(size >> _MARGIN, self._config.max_message_size):
             return True
         if held >= self.limits.hard_limit:
             return False

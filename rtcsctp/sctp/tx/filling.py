@@ -168,6 +168,13 @@ class Filling(SenderBase):
             # Fast retransmit: "the sender SHOULD ignore the value of cwnd" for one packet.
             if not self._fast_packet and outstanding.flight >= self.congestion.cwnd:
                 break
+            if record.by_timeout and self.peer_window < record.size:
+                # The receiver has dropped it for want of room, most likely: to send it again is to
+                # probe the window, with one chunk at a time (6.1 A), and it goes once more as soon
+                # as there is room.
+                if outstanding.flight:
+                    break
+                self._probe = record
             self._resend(record, now)
             room -= record.wire_size
             flags = record.flags

@@ -109,7 +109,9 @@ class Recovery(Filling):
             self._delivery.sample(acked, info.newest, rack.soonest)
             congestion.acked(acked)
         if self._undo.is_due(info.resent, duplicates, rack.soonest, now):
-            self.spurious_recoveries += 1
+            if self._undo.watches_recovery:  # else a probe was for nothing, and no recovery
+                self._undo.watches_recovery = False
+                self.spurious_recoveries += 1
             congestion.spurious(now)
         if not outstanding.flight:
             congestion.all_acked()
@@ -130,6 +132,7 @@ class Recovery(Filling):
             or self._tail.under_way
             or self._one_packet
             or self._probe is not None
+            or outstanding.payload > self.peer_window  # the rest may have found no room
             or outstanding.has_gaps
             or outstanding.lost_payload
         ):
@@ -179,6 +182,7 @@ class Recovery(Filling):
         if begins:
             self._undo.begin()
             self.fast_recoveries += 1
+            self._undo.watches_recovery = True
             self._recovery_exit = self.outstanding.next_tsn - 1
             self._fast_packet = True
         for record in found:
@@ -208,6 +212,7 @@ class Recovery(Filling):
         self.congestion.lost(lost)
         if begins:
             self.fast_recoveries += 1
+            self._undo.watches_recovery = True
             self._recovery_exit = self.outstanding.next_tsn - 1
 
     def _lose(self, record: Sent) -> None:

@@ -216,7 +216,11 @@ class SenderBase:
         answers a batch of packets, four for each would be the rate at which all is sent.
         """
         congestion = self.congestion
-        if congestion.cwnd <= congestion.ssthresh and self._recovery_exit is None:
+        if (
+            congestion.cwnd <= congestion.ssthresh
+            and self._recovery_exit is None
+            and self.peer_window > 2 * congestion.cwnd  # else it is the peer that limits
+        ):
             acked *= 2
         limit = self.outstanding.flight + acked + self._config.max_burst * self.pmdcs
         self._burst_limit = max(self._burst_limit, limit) if not acked else limit

@@ -18,13 +18,18 @@ __all__ = ["Undo"]
 class Undo:
     """Counts since the recovery that began last."""
 
-    __slots__ = ("_duplicates", "_early", "_resent")
+    __slots__ = ("_duplicates", "_early", "_resent", "watches_recovery")
 
     def __init__(self) -> None:
         self.begin()
 
     def begin(self) -> None:
         """A recovery begins; or T3-rtx expired, and nothing can be told."""
+        self.watches_recovery = False
+        """A recovery has begun since, and was not shown to be for nothing yet."""
+        self._forget()
+
+    def _forget(self) -> None:
         self._resent = 0
         self._duplicates = 0
         self._early = 0
@@ -54,5 +59,5 @@ class Undo:
         self._early += sum(now - burst.sent_at < soonest for burst in resent)
         if max(self._duplicates, self._early) < self._resent:
             return False
-        self.begin()
+        self._forget()
         return True

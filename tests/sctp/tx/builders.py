@@ -91,7 +91,8 @@ class Wire:
     ) -> None:
         self.now = 0.0
         self.interleaved = interleaved
-        self.sender = Sender(Config(**settings))
+        # What these tests assert of windows and bursts are the rules of RFC 9260.
+        self.sender = Sender(Config(**{"congestion_control": "rfc9260", **settings}))
         self.sender.establish(
             first_tsn, peer_rwnd, interleaved=interleaved, partially_reliable=partially_reliable
         )

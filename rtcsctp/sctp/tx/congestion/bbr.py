@@ -378,7 +378,7 @@ class Bbr:
             if self._bw_shortterm == math.inf:
                 self._bw_shortterm = self._max_bw
             if self._inflight_shortterm == math.inf:
-                self._inflight_shortterm = self.cwnd
+                self._inflight_shortterm = float(self.cwnd)
             self._bw_shortterm = max(self._bw_latest, _BETA * self._bw_shortterm)
             self._inflight_shortterm = max(self._inflight_latest, _BETA * self._inflight_shortterm)
         self._loss_in_round = False
