@@ -21,7 +21,7 @@ from typing import Final, Protocol
 import trio
 
 from rtcsctp.cli.transfer.errors import TransferError
-from rtcsctp.cli.transfer.messages import MAX_PATH, Entry, Have
+from rtcsctp.cli.transfer.messages import MAX_PATH, MAX_TIME, Entry, Have
 from rtcsctp.cli.transfer.names import MAX_DEPTH, MAX_NAME
 
 __all__ = ["MAX_ENTRIES", "STANDARD_INPUT", "FileContent", "Items", "PipeContent"]
@@ -313,7 +313,7 @@ class Items:
     def _add_folder(
         self, item: str, names: tuple[str, ...], path: Path, status: os.stat_result
     ) -> None:
-        self._add(Entry(item=item, path=names, is_folder=True, mtime=status.st_mtime), None)
+        self._add(Entry(item=item, path=names, is_folder=True, mtime=_time(status)), None)
         try:
             with os.scandir(path) as found:
                 inside = sorted(found, key=lambda entry: entry.name)
@@ -350,7 +350,7 @@ class Items:
             item=item,
             path=names,
             size=status.st_size,
-            mtime=status.st_mtime,
+            mtime=_time(status),
             executable=bool(status.st_mode & stat.S_IXUSR),
         )
         self._add(entry, path)
@@ -398,6 +398,10 @@ def _identity(path: Path, status: os.stat_result) -> str:
     """What makes an item the same when it is sent again: where it is, and on which computer."""
     where = f"{socket.gethostname()}\0{os.path.realpath(path)}\0{status.st_dev}\0{status.st_ino}"
     return hashlib.sha256(where.encode(errors="surrogateescape")).hexdigest()[:32]
+
+
+def _time(status: os.stat_result) -> float | None:
+    return status.st_mtime if abs(status.st_mtime) < MAX_TIME else None
 
 
 def _unreadable(name: object, error: OSError) -> TransferError:

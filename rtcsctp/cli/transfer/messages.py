@@ -19,6 +19,7 @@ __all__ = [
     "CHANNEL_PROTOCOL",
     "MAX_PATH",
     "MAX_TEXT",
+    "MAX_TIME",
     "PIECE",
     "VERSIONS",
     "Entry",
@@ -45,6 +46,9 @@ PIECE: Final = 65_536
 
 MAX_TEXT: Final = 65_536
 """Bytes of a text; more is refused."""
+
+MAX_TIME: Final = 1e10
+"""Seconds before or after 1970, some 317 years; what is farther away is no time of a file."""
 
 MAX_PATH: Final = 8192  # characters of all parts of a path
 _MAX_SIZE: Final = 1 << 62  # bytes of a file
@@ -124,7 +128,7 @@ def _is_number(value: object) -> bool:
 
 def _is_time(value: object) -> bool:
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return is_number and -1e11 < value < 1e11  # type: ignore[operator]
+    return is_number and abs(value) < MAX_TIME  # type: ignore[arg-type]
 
 
 def write(kind: str, **values: object) -> str:
