@@ -202,11 +202,13 @@ class ChannelDriver(Driver):
     def room(self) -> int:
         """Bytes queued on one channel above which its senders wait; beyond `send_buffer` all count.
 
-        That is `send_buffer`, or what the network takes in two round trips, if that is more: what
-        is queued must not run out before a sender that was woken at half of it has come round. It
-        is `MAX_SEND_BUFFER` at most.
+        That is `send_buffer`, or what network and peer take in two round trips, if that is more:
+        what is queued must not run out before a sender that was woken at half of it has come round.
+        It is `MAX_SEND_BUFFER` at most.
         """
-        return max(self.send_buffer, min(2 * self.core.sender.congestion.cwnd, MAX_SEND_BUFFER))
+        sender = self.core.sender
+        taken = min(sender.congestion.cwnd, max(sender.outstanding.flight, sender.peer_window))
+        return max(self.send_buffer, min(2 * taken, MAX_SEND_BUFFER))
 
     def receive(self, channel: Channel, limit: int) -> list[str | bytes]:
         """At most `limit` messages of a channel; none if there are none."""

@@ -22,7 +22,7 @@ def sim(capsys: pytest.CaptureFixture[str], *words: str | Path, code: int = 0) -
 def test_summary(capsys: pytest.CaptureFixture[str]) -> None:
     out, err = sim(capsys, "--rate", "4Mbit/s", "--rtt", "20ms", "--loss", "2%", "--seed", "3")
     rows = dict(re.split(r"\s{2,}", line.strip(), maxsplit=1) for line in out.splitlines())
-    assert rows["link"] == "4.00 Mbit/s, 20 ms, loss 2 %, queue 19.2 kB, rfc9260"
+    assert rows["link"] == "4.00 Mbit/s, 20 ms, loss 2 %, queue 19.2 kB, bbr"
     assert rows["delivered"].startswith("300 kB in ")
     assert re.fullmatch(r"[\d.]+ [kM]bit/s, [\d.]+% of the link", rows["goodput"])
     assert int(rows["lost at random"]) > 0
