@@ -83,7 +83,7 @@ async def test_report_of_a_peer_has_the_shape_of_getstats(autojump_clock: MockCl
     assert (channel["label"], channel["protocol"], channel["state"]) == ("label", "proto", "open")
     assert (channel["messagesSent"], channel["bytesSent"]) == (1, 3)
     assert report["peer"]["dataChannelsOpened"] == 1
-    assert report["sctp"]["congestionControl"] == "rfc9260"
+    assert report["sctp"]["congestionControl"] == "bbr"
     assert report["sctp"]["unackData"] in {0, 1}
     ours, theirs = report["local-certificate"], far_report["remote-certificate"]
     assert ours["fingerprint"] == theirs["fingerprint"]
