@@ -3,6 +3,7 @@
 The map of the package::
 
     errors.py    the exceptions of the pure parts, drawn as a tree
+    report.py    statistics in the shape of W3C's getStats
     sctp/        SCTP (RFC 9260 and its extensions) without I/O: bytes, times and commands go in,
                  packets, events and deadlines come out
     datachannel/ data channels on an association (RFC 8831, 8832), without I/O

@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 import attrs
 
-from rtcsctp.cli.units import parse_size
+from rtcsctp.cli.logs import add_option
+from rtcsctp.cli.units import parse_bit_rate, parse_duration, parse_share, parse_size
 from rtcsctp.sctp.config import Config
 
 __all__ = [
@@ -23,12 +24,16 @@ __all__ = [
     "Address",
     "Run",
     "add_command",
+    "add_plain_command",
     "add_settings",
+    "bit_rate",
     "config_from",
+    "duration",
     "listening_address",
     "peer_address",
     "positive_size",
     "seconds",
+    "share",
     "size",
     "whole_number",
 ]
@@ -125,6 +130,28 @@ def size(text: str) -> int:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def bit_rate(text: str) -> float:
+    """A rate in bits per second."""
+    return _parsed(parse_bit_rate, text)
+
+
+def duration(text: str) -> float:
+    """A time span with its unit, in seconds."""
+    return _parsed(parse_duration, text)
+
+
+def share(text: str) -> float:
+    """A part of all, as 1% or 0.01."""
+    return _parsed(parse_share, text)
+
+
+def _parsed(parse: Callable[[str], float], text: str) -> float:
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def positive_size(text: str) -> int:
     """A size of a message: SCTP has none without a byte."""
     value = size(text)
@@ -187,6 +214,32 @@ def add_command(
         allow_abbrev=False,
     )
     parser.set_defaults(run=run, parser=parser, defaults=defaults)
+    add_option(parser, again=True)
+    return parser
+
+
+def add_plain_command(
+    add: AddParser,
+    name: str,
+    run: Run,
+    *,
+    summary: str,
+    description: str,
+    epilog: str,
+    usage: str | None = None,
+) -> argparse.ArgumentParser:
+    """A parser for a command without settings of SCTP; otherwise like `add_command`."""
+    parser = add(
+        name,
+        usage=usage,
+        help=summary,
+        description=description,
+        epilog=epilog,
+        formatter_class=_Formatter,
+        allow_abbrev=False,
+    )
+    parser.set_defaults(run=run, parser=parser, defaults=_DEFAULTS, settings=[])
+    add_option(parser, again=True)
     return parser
 
 

@@ -16,10 +16,12 @@ import sys
 from collections.abc import Sequence
 
 import rtcsctp
-from rtcsctp.cli import connect, demo, sctp, serve
+from rtcsctp.cli import connect, decode, demo, sctp, serve, sim
 from rtcsctp.cli.arguments import Run, config_from
 from rtcsctp.cli.failure import OK, explain
+from rtcsctp.cli.logs import add_option, configure
 from rtcsctp.cli.output import complain
+from rtcsctp.cli.transfer import commands as transfer
 from rtcsctp.errors import ConfigError
 
 __all__ = ["main"]
@@ -27,6 +29,8 @@ __all__ = ["main"]
 _EPILOG = """\
 examples:
   rtcsctp demo
+  rtcsctp send FILE
+  rtcsctp receive
   rtcsctp serve --http 127.0.0.1:8080
   rtcsctp connect http://127.0.0.1:8080/ --ping
   rtcsctp sctp receive --udp 127.0.0.1:9900 --port 5001 --out copy.bin
@@ -37,6 +41,11 @@ exit codes:
   1      it was not; one line on stderr says why
   2      the command line is wrong
   128+n  a signal ended it: 130 for Ctrl-C, 143 for SIGTERM
+
+environment:
+  RTCSCTP_LOG=info|debug   log what happens to connections on stderr, as -v and -vv do
+  RTCSCTP_CAPTURE=FILE     all SCTP packets, decrypted, into a file for Wireshark (%p: process id)
+  SSLKEYLOGFILE=FILE       append the keys of DTLS, which lay bare what was sent
 """
 
 
@@ -55,6 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if sys.stderr is None:  # whoever started us has closed it, and wants to hear nothing
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (until the end)
     arguments = _build_parser().parse_args(argv)
+    configure(arguments, arguments.parser)
     try:
         arguments.config = config_from(arguments.settings, arguments.defaults)
     except ConfigError as error:
@@ -81,9 +91,14 @@ def _build_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"rtcsctp {rtcsctp.__version__}")
+    add_option(parser)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     demo.add_parser(commands.add_parser)
+    transfer.add_send_parser(commands.add_parser)
+    transfer.add_receive_parser(commands.add_parser)
     serve.add_parser(commands.add_parser)
     connect.add_parser(commands.add_parser)
     sctp.add_parser(commands.add_parser)
+    decode.add_parser(commands.add_parser)
+    sim.add_parser(commands.add_parser)
     return parser

@@ -40,6 +40,7 @@ class Progress:
         label: str,
         total: int | None,
         *,
+        already: int = 0,
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -48,6 +49,7 @@ class Progress:
         Args:
             label: what is being done: "sending".
             total: bytes at the end; None if nobody knows.
+            already: bytes that were done before; they do not count for the rate.
             stream: where to show it; stderr by default.
             clock: gives seconds.
         """
@@ -58,9 +60,9 @@ class Progress:
         self._terminal: Final = self._stream.isatty()
         self._marks: Final = _marks(self._stream)
         self._start: Final = clock()
-        self._done = 0
-        self._samples: Final = deque([(self._start, 0)])
-        self._lines = 0
+        self._done = already
+        self._samples: Final = deque([(self._start, already)])
+        self._lines = already * _LINES // total if total else 0
         self._drawn = False
 
     def update(self, done: int) -> None:

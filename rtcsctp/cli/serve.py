@@ -60,7 +60,8 @@ def add_parser(add: AddParser) -> None:
         summary="a WebRTC server, with a page for browsers",
         description="Take WebRTC data channels from browsers and from rtcsctp connect, and echo, "
         "chat, and exchange files with them; HTTP is for signalling, and for a page to try it "
-        "with. Serves until it is interrupted: then it takes leave of its peers, and exits with 0; "
+        "with. rtcsctp send and rtcsctp receive find each other here, too (--via). Serves until it "
+        "is interrupted: then it takes leave of its peers, and exits with 0; "
         "a second Ctrl-C ends it at once.",
         defaults=SCTP_OF_PEERS,
         epilog=_EXAMPLES,
@@ -161,7 +162,7 @@ async def _serve_http(
     arguments: argparse.Namespace, config: PeerConfig, server: Server, nursery: trio.Nursery
 ) -> None:
     # The other commands do without what the extra brings.
-    from rtcsctp.http import WhipApplication, serve_http  # noqa: PLC0415
+    from rtcsctp.http import RendezvousApplication, WhipApplication, serve_http  # noqa: PLC0415
     from rtcsctp.http.page import console_page  # noqa: PLC0415
 
     host, port = arguments.http
@@ -171,7 +172,7 @@ async def _serve_http(
             token=arguments.token,
             ice_servers=config.ice_servers,
             allow_origins=arguments.allow_origin,
-            otherwise=console_page(),
+            otherwise=RendezvousApplication(token=arguments.token, otherwise=console_page()),
         )
     except ConfigError as error:
         raise CommandError(str(error)) from error

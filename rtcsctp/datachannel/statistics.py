@@ -7,6 +7,8 @@ from enum import Enum
 
 import attrs
 
+from rtcsctp.report import Report, report
+
 __all__ = ["ChannelStatistics", "DataChannelStatistics", "Fault"]
 
 
@@ -27,12 +29,12 @@ class Fault(Enum):
 
 @attrs.frozen(kw_only=True)
 class ChannelStatistics:
-    """A snapshot.
+    """A snapshot of all channels of a connection (W3C RTCPeerConnectionStats).
 
     Attributes:
-        data_channels_opened: channels that were ever open (W3C's dataChannelsOpened).
-        data_channels_closed: of these, the ones that are not any more (W3C's dataChannelsClosed).
-        faults: how often the peer did what.
+        data_channels_opened: channels that were ever open.
+        data_channels_closed: of these, the ones that are not any more.
+        faults: how often the peer did what (not W3C's).
     """
 
     data_channels_opened: int
@@ -44,24 +46,37 @@ class ChannelStatistics:
         """All faults together."""
         return sum(self.faults.values())
 
+    def to_dict(self, timestamp: float = 0.0) -> Report:
+        """As an object of W3C's getStats, taken `timestamp` seconds after 1970."""
+        return report(self, id="peer", type="peer-connection", timestamp=timestamp)
+
 
 @attrs.frozen(kw_only=True)
 class DataChannelStatistics:
     """A snapshot of one channel (W3C RTCDataChannelStats).
 
     Attributes:
-        label, protocol, id, state: as those of the channel; W3C's dataChannelIdentifier is `id`.
-        messages_sent, bytes_sent: given to `send`.
+        timestamp: when it was taken, seconds since 1970.
+        label, protocol, state: as those of the channel.
+        data_channel_identifier: the channel's id; None while it has none.
+        messages_sent, bytes_sent: given to `send`; bytes without any header.
         messages_received, bytes_received: taken by the user.
-        buffered_amount: bytes given to `send` that have not been sent yet.
+        buffered_amount: bytes given to `send` that have not been sent yet (not W3C's).
     """
 
+    timestamp: float = attrs.field(default=0.0, eq=False)
     label: str
     protocol: str
-    id: int | None
+    data_channel_identifier: int | None
     state: str
     messages_sent: int
     bytes_sent: int
     messages_received: int
     bytes_received: int
     buffered_amount: int
+
+    def to_dict(self) -> Report:
+        """As an object of W3C's getStats; see `rtcsctp.report`. It can be written as JSON."""
+        number = self.data_channel_identifier
+        name = "data-channel" if number is None else f"data-channel-{number}"
+        return report(self, id=name, type="data-channel", timestamp=self.timestamp)

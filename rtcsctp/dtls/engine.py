@@ -99,9 +99,9 @@ DtlsEvent = HandshakeDone | HandshakeFailed | PeerClosed
 
 @attrs.frozen(kw_only=True)
 class DtlsStatistics:
-    """Counters of one engine, since it was made."""
+    """Counters of one engine, since it was made; W3C RTCTransportStats, as far as it is DTLS."""
 
-    state: DtlsState
+    dtls_state: DtlsState
     records_sent: int
     """Records with packets."""
     records_received: int

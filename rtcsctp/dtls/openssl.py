@@ -13,7 +13,7 @@ forged records without a word (W12), and so do we with what is not even a record
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from OpenSSL import SSL
@@ -94,10 +94,21 @@ class OpenSslIdentity:
 
     __slots__ = ("_context", "_was_used", "certificate", "fingerprints")
 
-    def __init__(self, certificate: Certificate) -> None:
+    def __init__(
+        self, certificate: Certificate, *, key_log: Callable[[bytes], None] | None = None
+    ) -> None:
+        """Make the context.
+
+        Args:
+            certificate: the certificate, with its key.
+            key_log: is called with each line of key material in NSS's format, which lays bare all
+                that is sent. It must not raise.
+        """
         self.certificate = certificate
         self.fingerprints: tuple[Fingerprint, ...] = certificate.fingerprints
-        self._context: SSL.Context | None = None
+        self._context: SSL.Context | None = (
+            None if key_log is None else _make_context(certificate, key_log)
+        )
         self._was_used = False
 
     def engine(
@@ -132,7 +143,9 @@ def _common_context() -> SSL.Context:
     return _make_context(None)
 
 
-def _make_context(certificate: Certificate | None) -> SSL.Context:
+def _make_context(
+    certificate: Certificate | None, key_log: Callable[[bytes], None] | None = None
+) -> SSL.Context:
     """All that can be set is set here: a context must not change after its first use (W9)."""
     context = SSL.Context(SSL.DTLS_METHOD)
     context.set_min_proto_version(_DTLS_1_2)
@@ -146,6 +159,8 @@ def _make_context(certificate: Certificate | None) -> SSL.Context:
     if certificate is not None:
         context.use_certificate(certificate.certificate)
         context.use_privatekey(certificate.key)
+    if key_log is not None:
+        context.set_keylog_callback(lambda _connection, line: key_log(line))
     context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _accept)
     return context
 
@@ -225,7 +240,7 @@ class OpenSslEngine:
         """A snapshot of the counters."""
         handshake = self._handshake
         return DtlsStatistics(
-            state=self.state,
+            dtls_state=self.state,
             records_sent=self._records_sent,
             records_received=self._records_received,
             bytes_sent=self._bytes_sent,

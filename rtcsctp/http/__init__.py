@@ -7,6 +7,9 @@ The map of the folder::
     application.py   `WhipApplication`: the server side, for any ASGI server that runs on Trio …
     server.py        … and `serve_http`, a small HTTP server that is enough for it
     client.py        `connect_http`: the client side
+    access.py        requests to a server, and why it did not do as asked
+    rendezvous.py    `RendezvousApplication`: mailboxes in which two peers find each other …
+    mailbox.py       … and `Mailbox`, the client side of it
     restart.py       descriptions into fragments and back, for ICE restarts
     messages.py      one HTTP request and its response, as ASGI has them
     page.py          `PageApplication`: the files of a page, and page/, the one of `rtcsctp serve`
@@ -37,12 +40,16 @@ from __future__ import annotations
 from rtcsctp.http.application import WhipApplication
 from rtcsctp.http.client import HttpSession, connect_http
 from rtcsctp.http.errors import SignallingError, SignallingRefusedError
+from rtcsctp.http.mailbox import Mailbox
 from rtcsctp.http.page import PageApplication
+from rtcsctp.http.rendezvous import RendezvousApplication
 from rtcsctp.http.server import serve_http
 
 __all__ = [
     "HttpSession",
+    "Mailbox",
     "PageApplication",
+    "RendezvousApplication",
     "SignallingError",
     "SignallingRefusedError",
     "WhipApplication",

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from urllib.parse import urljoin
 
-import attrs
 import httpx2
 import trio
 
 from rtcsctp.errors import DescriptionError
+from rtcsctp.http.access import Access, Answer, refused
 from rtcsctp.http.application import FRAGMENT_TYPE, SDP_TYPE
-from rtcsctp.http.errors import SignallingError, SignallingRefusedError
+from rtcsctp.http.errors import SignallingError
 from rtcsctp.http.restart import data_section, describe_restart, fragment_of
 from rtcsctp.ice.candidate import Candidate
 from rtcsctp.runtime.background import background_tasks
@@ -29,87 +28,8 @@ from rtcsctp.sdp.fragment import (
 
 __all__ = ["HttpSession", "connect_http"]
 
-_MAX_BODY = 256 * 1024  # bytes of a response
-_MAX_DETAIL = 300  # characters of a refusal that are repeated
 _QUICK = 0.05  # seconds for host candidates, which then need no message of their own
 _FAREWELL = 2.0  # seconds that taking leave of a server may take
-
-
-class _Answer:
-    """A response of the server."""
-
-    __slots__ = ("headers", "status", "text", "url")
-
-    def __init__(self, status: int, url: str, headers: Mapping[str, str], text: str) -> None:
-        self.status = status
-        self.url = url
-        self.headers = headers
-        self.text = text
-
-    def is_of(self, kind: str) -> bool:
-        """Whether its body is of a media type."""
-        return self.headers.get("content-type", "").partition(";")[0].strip().lower() == kind
-
-
-@attrs.frozen(kw_only=True)
-class _Access:
-    """How the server is talked to."""
-
-    token: str | None = attrs.field(repr=False)
-    timeout: float
-    tls: ssl.SSLContext | None
-    transport: httpx2.AsyncBaseTransport | None
-
-    async def request(
-        self, method: str, url: str, body: str = "", **headers: str | None
-    ) -> _Answer:
-        """One request; `headers` have underscores for hyphens.
-
-        Raises:
-            SignallingError: there is no answer, or one that is too long.
-        """
-        wanted = {name.replace("_", "-"): value for name, value in headers.items() if value}
-        if self.token is not None:
-            wanted["authorization"] = f"Bearer {self.token}"
-        answer = None
-        try:
-            with trio.move_on_after(self.timeout):
-                answer = await self._exchange(method, url, body, wanted)
-        except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
-            raise SignallingError(
-                f"cannot reach {url}: {str(error) or type(error).__name__}"
-            ) from error
-        if answer is None:
-            raise SignallingError(f"no answer from {url} within {self.timeout:g} s")
-        return answer
-
-    async def _exchange(
-        self, method: str, url: str, body: str, headers: Mapping[str, str]
-    ) -> _Answer:
-        async with (
-            httpx2.AsyncClient(
-                verify=self.tls if self.tls is not None else True,
-                transport=self.transport,
-                timeout=self.timeout,
-                follow_redirects=True,  # RFC 9725 4.5: 307 and 308, to another server of the same
-            ) as client,
-            client.stream(method, url, content=body.encode(), headers=headers) as response,
-        ):
-            body_read = bytearray()
-            async with contextlib.aclosing(_parts(response)) as parts:
-                async for part in parts:
-                    body_read += part
-                    if len(body_read) > _MAX_BODY:
-                        raise SignallingError(f"{url} answers with more than {_MAX_BODY} bytes")
-            text = body_read.decode(errors="replace")
-            return _Answer(response.status_code, str(response.url), response.headers, text)
-
-
-def _parts(response: httpx2.Response) -> AsyncGenerator[bytes]:
-    """The pieces of a body. It is annotated as an iterator, and is a generator."""
-    parts = response.aiter_bytes()
-    assert isinstance(parts, AsyncGenerator)
-    return parts
 
 
 class HttpSession:
@@ -120,7 +40,7 @@ class HttpSession:
         etag: of the present ICE session; None if the server gave none.
     """
 
-    def __init__(self, peer: PeerConnection, access: _Access) -> None:
+    def __init__(self, peer: PeerConnection, access: Access) -> None:
         """Use `connect_http`."""
         self.url: str | None = None
         self.etag: str | None = None
@@ -152,7 +72,7 @@ class HttpSession:
             assert offer is not None
             answer = await self._patch(write_fragment(fragment_of(offer)), FRAGMENT_TYPE, "*")
             if answer.status != 200 or not answer.is_of(FRAGMENT_TYPE):
-                raise _refused("restart ICE", answer)
+                raise refused("restart ICE", answer)
             fragment = parse_fragment_untrusted(answer.text)
             peer.set_remote_description(
                 describe_restart(remote, fragment, DescriptionType.ANSWER, setup=role or "active")
@@ -175,21 +95,21 @@ class HttpSession:
             return
         answer = await self._access.request("DELETE", self.url)
         if answer.status not in {200, 202, 204, 404, 410}:
-            raise _refused("end the session", answer)
+            raise refused("end the session", answer)
         self.url = None
 
-    async def _patch(self, body: str, kind: str, tag: str | None) -> _Answer:
+    async def _patch(self, body: str, kind: str, tag: str | None) -> Answer:
         assert self.url is not None
         return await self._access.request("PATCH", self.url, body, content_type=kind, if_match=tag)
 
-    def _begun(self, answer: _Answer) -> None:
+    def _begun(self, answer: Answer) -> None:
         """A POST was answered.
 
         Raises:
             SignallingError: other than with a description.
         """
         if answer.status != 201:
-            raise _refused("connect", answer)
+            raise refused("connect", answer)
         location = answer.headers.get("location")
         if not location:
             raise SignallingError(f"{answer.url} names no session (Location)")
@@ -253,7 +173,7 @@ class HttpSession:
         ours = await self._peer.answer(SessionDescription(DescriptionType.OFFER, asked.text))
         answer = await self._patch(ours.sdp, SDP_TYPE, self.etag)
         if not 200 <= answer.status < 300:
-            raise _refused("answer", answer)
+            raise refused("answer", answer)
         self.etag = answer.headers.get("etag", self.etag)
         await self._peer.wait_connected()
 
@@ -288,7 +208,7 @@ async def connect_http(
         ConnectionLost: there is no path to the peer, or DTLS failed.
         trio.ClosedResourceError: the peer connection was closed here.
     """
-    access = _Access(token=token, timeout=timeout, tls=tls, transport=transport)
+    access = Access(token=token, timeout=timeout, tls=tls, transport=transport)
     session = HttpSession(peer, access)
     async with _told(session):
         try:
@@ -310,32 +230,3 @@ async def _told(session: HttpSession) -> AsyncIterator[None]:
         ):
             await session.close()
         raise
-
-
-def _refused(what: str, answer: _Answer) -> SignallingError:
-    """Why the server did not do as asked."""
-    detail = " ".join(answer.text.split())[:_MAX_DETAIL] if answer.is_of("text/plain") else ""
-    detail = "".join(character if character.isprintable() else "?" for character in detail)
-    words = {
-        200: "this is no endpoint for signalling",
-        401: "the token is missing or wrong",
-        404: "there is no such endpoint, or no such session any more",
-        503: "the server has no room",
-    }.get(answer.status, "")
-    said = detail or words
-    message = f"cannot {what}: {answer.url} answers {answer.status}"
-    return SignallingRefusedError(
-        f"{message} ({said})" if said else message,
-        status=answer.status,
-        detail=detail,
-        retry_after=_seconds(answer.headers.get("retry-after")),
-    )
-
-
-def _seconds(text: str | None) -> float | None:
-    """A Retry-After in seconds; None for a date, or for nonsense."""
-    try:
-        value = float(text) if text is not None else math.nan
-    except ValueError:
-        return None
-    return value if math.isfinite(value) and value >= 0 else None

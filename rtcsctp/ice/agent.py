@@ -215,18 +215,22 @@ class Agent:
 
     def statistics(self) -> IceStatistics:
         """Figures for people."""
+        counters = self._context.counters
         return IceStatistics(
-            state=self._state,
+            ice_state=self._state,
             gathering_state=self.gathering_state,
-            controlling=self.controlling,
-            local_ufrag=self.local_ufrag,
+            ice_role="controlling" if self.controlling else "controlled",
+            ice_local_username_fragment=self.local_ufrag,
+            selected_candidate_pair_changes=counters.selected_pair_changes,
+            packets_discarded_on_send=counters.discarded_packets,
+            bytes_discarded_on_send=counters.discarded_bytes,
             pairs=tuple(
                 pair_statistics(pair, selected=pair is self._path.pair)
                 for session in self._sessions.alive()
                 for pair in session.checklist
             ),
             remote_candidates=len(self._sessions.current.remotes),
-            counters=self._context.counters.as_dict(),
+            counters=counters.as_dict(),
         )
 
     # ------------------------------------------------------------------- commands: gathering

@@ -1,4 +1,4 @@
-"""What an agent counts; the names are those of W3C's RTCIceCandidatePairStats in our spelling."""
+"""What an agent counts; the names are W3C's, where it has any, in our spelling."""
 
 from __future__ import annotations
 
@@ -9,8 +9,16 @@ import attrs
 from rtcsctp.ice.candidate import Candidate
 from rtcsctp.ice.events import GatheringState, IceState
 from rtcsctp.ice.pairs import Pair
+from rtcsctp.report import Report, report
 
-__all__ = ["Counters", "IceStatistics", "PairStatistics", "pair_statistics"]
+__all__ = [
+    "Counters",
+    "IceStatistics",
+    "PairStatistics",
+    "candidate_report",
+    "pair_report",
+    "pair_statistics",
+]
 
 
 class Counters:
@@ -69,39 +77,130 @@ class Counters:
 
 @attrs.frozen(kw_only=True)
 class PairStatistics:
-    """One pair (W3C RTCIceCandidatePairStats). Times are in seconds, on the clock of `now`."""
+    """One pair (W3C RTCIceCandidatePairStats). Times are in seconds, sizes in bytes.
+
+    Packets and bytes are those of DTLS: checks have counters of their own. Packets that came from
+    an address count for all pairs with it.
+    """
 
     local: Candidate
     remote: Candidate
     state: str
+    """W3C RTCStatsIceCandidatePairState: "frozen", "waiting", "in-progress", "failed" or
+    "succeeded"."""
     nominated: bool
     selected: bool
+    """Whether it carries the data now (not W3C's)."""
     priority: int
+    """As RFC 8445 6.1.2.3 has it (not W3C's)."""
     packets_sent: int
     packets_received: int
     bytes_sent: int
     bytes_received: int
-    last_packet_received: float | None
+    last_packet_received_timestamp: float | None
+    """When anything came from there, on the clock of `now`."""
     total_round_trip_time: float
+    """Of all answered checks, `responses_received` at most."""
     current_round_trip_time: float | None
     requests_received: int
     requests_sent: int
     responses_received: int
     consent_requests_sent: int
+    """Requests for consent (RFC 7675)."""
     consented_at: float | None
+    """When the last valid answer came, on the clock of `now`; None if the pair does not work (not
+    W3C's)."""
 
 
 @attrs.frozen(kw_only=True)
 class IceStatistics:
     """An agent as a whole (W3C RTCTransportStats, where it speaks of ICE)."""
 
-    state: IceState
+    ice_state: IceState
     gathering_state: GatheringState
-    controlling: bool
-    local_ufrag: str
+    ice_role: str
+    """"controlling" or "controlled"."""
+    ice_local_username_fragment: str
+    selected_candidate_pair_changes: int
+    packets_discarded_on_send: int
+    """Packets that there was no pair for. (W3C counts them by pair.)"""
+    bytes_discarded_on_send: int
     pairs: tuple[PairStatistics, ...]
     remote_candidates: int
+    """How many the peer has named."""
     counters: Mapping[str, int]
+    """What else is counted; see `Counters`."""
+
+    @property
+    def controlling(self) -> bool:
+        """Whether this side chooses the pair."""
+        return self.ice_role == "controlling"
+
+    @property
+    def local_ufrag(self) -> str:
+        """`ice_local_username_fragment`, in short."""
+        return self.ice_local_username_fragment
+
+    @property
+    def selected(self) -> PairStatistics | None:
+        """The pair that carries the data; None before there is one."""
+        return next((pair for pair in self.pairs if pair.selected), None)
+
+
+def candidate_report(candidate: Candidate, *, id: str, remote: bool, timestamp: float) -> Report:  # noqa: A002
+    """A candidate as W3C's RTCIceCandidateStats; `timestamp` is in seconds since 1970."""
+    kind = "remote-candidate" if remote else "local-candidate"
+    members: Report = {
+        "id": id,
+        "type": kind,
+        "timestamp": round(timestamp * 1000, 3),
+        "transportId": "transport",
+        "address": candidate.host,
+        "port": candidate.port,
+        "protocol": candidate.transport,
+        "candidateType": candidate.type.value,
+        "priority": candidate.priority,
+        "foundation": candidate.foundation,
+        "relatedAddress": candidate.related_host,
+        "relatedPort": candidate.related_port,
+        "usernameFragment": candidate.ufrag,
+        "tcpType": candidate.tcp_type,
+    }
+    return {name: value for name, value in members.items() if value is not None}
+
+
+def pair_report(
+    pair: PairStatistics,
+    *,
+    id: str,  # noqa: A002
+    local: str,
+    remote: str,
+    timestamp: float,
+    epoch: float,
+) -> Report:
+    """A pair as W3C's RTCIceCandidatePairStats.
+
+    Args:
+        pair: its figures.
+        id: of the pair within the report.
+        local: `id` of its local candidate.
+        remote: `id` of its remote candidate.
+        timestamp: when they were taken, seconds since 1970.
+        epoch: what time 0.0 on the clock of the agent means, seconds since 1970.
+    """
+    result = report(pair, id=id, type="candidate-pair", timestamp=timestamp)
+    del result["local"], result["remote"]
+    for name, at in (
+        ("lastPacketReceivedTimestamp", pair.last_packet_received_timestamp),
+        ("consentedAt", pair.consented_at),
+    ):
+        if at is not None:
+            result[name] = round((epoch + at) * 1000, 3)
+    return result | {
+        "transportId": "transport",
+        "localCandidateId": local,
+        "remoteCandidateId": remote,
+    }
 
 
 def pair_statistics(pair: Pair, *, selected: bool) -> PairStatistics:
@@ -118,7 +217,7 @@ def pair_statistics(pair: Pair, *, selected: bool) -> PairStatistics:
         packets_received=0 if source is None else source.packets_received,
         bytes_sent=pair.bytes_sent,
         bytes_received=0 if source is None else source.bytes_received,
-        last_packet_received=None if source is None else source.last_heard,
+        last_packet_received_timestamp=None if source is None else source.last_heard,
         total_round_trip_time=pair.rtt_total,
         current_round_trip_time=pair.rtt,
         requests_received=pair.requests_received,

@@ -17,7 +17,7 @@ The map of the package::
     SCTP over any link
         association.py  stream.py               Association and Stream, as users see them
         udp.py                                  SCTP in UDP (RFC 6951); connect and listen
-        link.py                                 what a lower layer must be able to do; captures
+        link.py                                 what a lower layer must be able to do
     below both
         driver.py                               the nursery of tasks around one SCTP core
         stream_driver.py  channel_driver.py     what waits for streams, and for data channels
@@ -26,6 +26,9 @@ The map of the package::
         waiting.py  packet_queue.py  background.py
                                                 small parts that the others are made of
         errors.py                               the exceptions, drawn as a tree
+        log.py                                  what is logged, and where
+        capture.py                              capture files for Wireshark, written
+        environment.py                          captures and key logs that the environment asks for
 
 A sans-IO object is touched only between two awaits, and drained at one place: the SCTP core by
 `Driver.settle`, the ICE agent and the DTLS engine by `Transport.settle`.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 
 import attrs
@@ -11,7 +12,9 @@ import trio
 
 from rtcsctp.errors import InvalidStreamError
 from rtcsctp.runtime.background import background_tasks
-from rtcsctp.runtime.link import CapturingLink, Link, PacketRecorder
+from rtcsctp.runtime.environment import captured
+from rtcsctp.runtime.link import Link, PacketRecorder
+from rtcsctp.runtime.log import association_journal
 from rtcsctp.runtime.stream import Stream
 from rtcsctp.runtime.stream_driver import ASSOCIATION_RESET, MORE_STREAMS, StreamDriver
 from rtcsctp.sctp.association import Association as Core
@@ -124,7 +127,7 @@ class Association:
 
     def statistics(self) -> Statistics:
         """A snapshot of everything that is counted and measured; also after the end."""
-        return self._driver.core.statistics()
+        return attrs.evolve(self._driver.core.statistics(), timestamp=time.time())
 
     # ------------------------------------------------------------------------------ streams
 
@@ -327,8 +330,9 @@ async def run_association(
     core: Core, link: Link, *, initiate: bool = False, capture: PacketRecorder | None = None
 ) -> AsyncIterator[Association]:
     """Run a core, which may be established already, over a link, for the length of a block."""
-    carrier = CapturingLink(link, capture) if capture is not None else link
-    driver = StreamDriver(core, carrier)
+    journal = association_journal()
+    carrier = captured(link, journal.name, capture)
+    driver = StreamDriver(core, carrier, journal)
     try:
         async with background_tasks() as nursery:
             driver.start(nursery)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 
 import trio
 
@@ -114,9 +115,10 @@ class DataChannel(trio.abc.Channel[str | bytes]):
         """A snapshot of what is counted; also after the end."""
         channel = self._channel
         return DataChannelStatistics(
+            timestamp=time.time(),
             label=channel.label,
             protocol=channel.protocol,
-            id=channel.id,
+            data_channel_identifier=channel.id,
             state=channel.state.value,
             messages_sent=channel.messages_sent,
             bytes_sent=channel.bytes_sent,

@@ -10,10 +10,11 @@ from trio.lowlevel import ParkingLot
 
 from rtcsctp.datachannel.channel import Channel, ChannelState
 from rtcsctp.datachannel.channels import Channels
-from rtcsctp.datachannel.events import ChannelEvent, Incoming, Low, Readable
+from rtcsctp.datachannel.events import ChannelEvent, Incoming, Low, Opened, Readable
 from rtcsctp.datachannel.events import Closed as ChannelClosed
 from rtcsctp.runtime.driver import Driver
 from rtcsctp.runtime.link import Link
+from rtcsctp.runtime.log import Journal
 from rtcsctp.sctp.association import Association as Core
 from rtcsctp.sctp.events import (
     Closed,
@@ -77,8 +78,9 @@ class ChannelDriver(Driver):
         on_incoming: Callable[[Channel], None],
         on_change: Callable[[], None],
         on_end: Callable[[], None],
+        journal: Journal | None = None,
     ) -> None:
-        super().__init__(core, link)
+        super().__init__(core, link, journal)
         self.channels = channels
         self.send_buffer = send_buffer
         self.loss: Callable[[], ConnectionLost] | None = None
@@ -113,25 +115,52 @@ class ChannelDriver(Driver):
 
     def after_settling(self) -> None:
         """Wake who waits for what has happened to the channels."""
-        while (event := self.channels.poll_event()) is not None:
-            self._wake(event)
+        channels = self.channels
+        if channels.has_events:
+            while (event := channels.poll_event()) is not None:
+                self._wake(event)
 
     def _wake(self, event: ChannelEvent) -> None:
         kind = type(event)
         if kind is Incoming:
+            self._log_channel(
+                event.channel, "opened", "channel {channel} {label!r} opened by the peer"
+            )
             self._on_incoming(event.channel)
             return
+        if kind is Opened:
+            self._log_channel(event.channel, "opened", "channel {channel} {label!r} opened")
+        elif kind is ChannelClosed:
+            self._log_channel(event.channel, "closed", "channel {channel} {label!r} closed{why}")
         waiters = self._waiters.get(event.channel)
         if waiters is None:
             return
         if kind is Readable:
-            waiters.arrival.unpark_all()
+            if waiters.arrival:
+                self.woke_reader = True
+                waiters.arrival.unpark_all()
         elif kind is Low:
             waiters.low.unpark_all()
         else:  # another state: whatever they wait for, they look
             waiters.unpark_all()
             if kind is ChannelClosed:
                 del self._waiters[event.channel]  # nobody will wait for it any more
+
+    def _log_channel(self, channel: Channel, kind: str, text: str) -> None:
+        error = channel.error
+        self.journal.detail(
+            "channel",
+            f"channel-{kind}",
+            text,
+            channel="without a number" if channel.id is None else channel.id,
+            label=channel.label,
+            why=f": {error}" if error is not None else "",
+        )
+
+    @property
+    def is_trouble(self) -> bool:
+        """Peers part by ABORT. Whether anybody misses anything, the connection knows and says."""
+        return False
 
     def wake_everybody(self) -> None:
         """The association has ended."""
@@ -180,11 +209,12 @@ class ChannelDriver(Driver):
 
     def receive(self, channel: Channel, limit: int) -> list[str | bytes]:
         """At most `limit` messages of a channel; none if there are none."""
-        messages = self.channels.receive(channel, limit, trio.current_time())
+        now = trio.current_time()
+        messages = self.channels.receive(channel, limit, now)
         if self.channels.has_events:  # a fault was among them
             self.settle()
-        elif self.core.receiver.policy.now:  # the window has opened so far that the peer must hear
-            self.ring()
+        else:
+            self.look_after_sack(now, reader_waits=not messages)
         return messages
 
     def close_channel(self, channel: Channel) -> None:

@@ -8,6 +8,7 @@ two awaits; `Transport.settle` and `Driver.settle` take out what comes of it.
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable
 from enum import Enum
 
@@ -25,8 +26,8 @@ from rtcsctp.dtls.engine import (
     HandshakeFailed,
     PeerClosed,
 )
-from rtcsctp.dtls.openssl import OpenSslIdentity
 from rtcsctp.ice.agent import Agent
+from rtcsctp.ice.candidate import Candidate
 from rtcsctp.ice.events import (
     GatheringDone,
     GatheringProblem,
@@ -39,10 +40,11 @@ from rtcsctp.ice.events import (
 )
 from rtcsctp.runtime.channel import DataChannel
 from rtcsctp.runtime.channel_driver import ChannelDriver
+from rtcsctp.runtime.environment import captured, flush_capture, make_openssl_identity
 from rtcsctp.runtime.errors import ConnectionLost
 from rtcsctp.runtime.gathering import ask_servers, gather
 from rtcsctp.runtime.host import THIS_HOST, Host
-from rtcsctp.runtime.link import CapturingLink, Link
+from rtcsctp.runtime.log import peer_journal
 from rtcsctp.runtime.names import Names
 from rtcsctp.runtime.peer_config import PeerConfig
 from rtcsctp.runtime.peer_lists import IncomingChannels, LocalCandidates
@@ -84,6 +86,7 @@ class Connection:
         agent, transport, core, channels, driver: the parts; those of SCTP are replaced when the
             peer begins anew (`abandon_association`).
         identity: who we are.
+        journal: says what happens to it.
         incoming, local_candidates: see `PeerConnection`.
         failure: why the connection was lost, if it was.
         ended: the peer has ended it, or it was lost.
@@ -104,6 +107,7 @@ class Connection:
         names: Names | None,
     ) -> None:
         self.config = config
+        self.journal = peer_journal()
         self.identity = identity if identity is not None else make_identity(config)
         self.failure: ConnectionLost | None = None
         self.ended = False
@@ -120,6 +124,7 @@ class Connection:
         self._names = names
         self._signalling_state = signalling_state
         self._gathering = False
+        self._handshake: HandshakeDone | None = None
         self._subscribers: list[trio.MemorySendChannel[PeerEvent]] = []
         self._states: tuple[Enum | None, ...] = (None,) * len(_STATES)
         ufrag, pwd = credentials
@@ -158,12 +163,28 @@ class Connection:
 
     def statistics(self) -> PeerStatistics:
         """A snapshot."""
-        engine = self.transport.engine
+        engine, done = self.transport.engine, self._handshake
+        now = time.time()
+        ours = self.identity.fingerprints
+        role = "unknown"
+        if engine is not None:
+            role = "client" if engine.is_client else "server"
         return PeerStatistics(
+            timestamp=now,
+            clock=now - trio.current_time(),
             ice=self.agent.statistics(),
             dtls=engine.statistics() if engine is not None else None,
-            sctp=self.core.statistics(),
+            dtls_role=role,
+            dtls_cipher=done.cipher if done is not None else None,
+            tls_version=done.version if done is not None else None,
+            local_fingerprint=ours[0] if ours else None,
+            remote_fingerprint=done.remote_fingerprint if done is not None else None,
+            sctp=attrs.evolve(self.core.statistics(), timestamp=now),
             channels=self.channels.statistics(),
+            data_channels=tuple(
+                DataChannel(self.driver, channel).statistics() for channel in self.channels
+            ),
+            sockets=self.transport.sockets(),
         )
 
     def subscribe(self, capacity: int) -> trio.MemoryReceiveChannel[PeerEvent]:
@@ -218,9 +239,45 @@ class Connection:
         self._states = now
         for what, old, new in zip(_STATES, before, now, strict=True):
             if old is not new:
+                self._log_state(what, new)
                 self._publish(StateChange(what, new))
         self.changed.unpark_all()
         self.incoming.look()
+
+    def _log_state(self, what: str, state: Enum | None) -> None:
+        say = self.journal.detail
+        if state is ConnectionState.FAILED or state is ConnectionState.DISCONNECTED:
+            say = self.journal.problem
+        elif what == "connection":
+            say = self.journal.note
+        value = state.value if state is not None else ""
+        say("peer", "state", "{what} is {state}", what=what, state=value)
+
+    def _log_pair(self, event: SelectedPairChanged) -> None:
+        pair = event.pair
+        say = self.journal.note if event.path_changed else self.journal.detail
+        say(
+            "ice",
+            "selected-pair",
+            "data takes {local} to {remote}{rtt}{nominated}",
+            local=_described(pair.local),
+            remote=_described(pair.remote),
+            rtt="" if pair.rtt is None else f", round trip {pair.rtt * 1000:.2f} ms",
+            nominated=", nominated" if pair.nominated else "",
+        )
+
+    def _log_handshake(self, done: HandshakeDone) -> None:
+        engine = self.transport.engine
+        self.journal.note(
+            "dtls",
+            "dtls-done",
+            "{version} as {role}, {cipher}; the peer's certificate: {algorithm} {fingerprint}",
+            version=done.version,
+            role="client" if engine is not None and engine.is_client else "server",
+            cipher=done.cipher,
+            algorithm=done.remote_fingerprint.algorithm,
+            fingerprint=done.remote_fingerprint.value,
+        )
 
     def _publish(self, event: PeerEvent) -> None:
         for channel in self._subscribers.copy():
@@ -247,7 +304,7 @@ class Connection:
             self._nursery.start_soon(self._run_gathering, name="gathering")
 
     async def _run_gathering(self) -> None:
-        config, host, report = self.config, self._host, self._publish
+        config, host, report = self.config, self._host, self._report_problem
         if self._shared is None:
             await gather(
                 config,
@@ -279,16 +336,28 @@ class Connection:
         elif isinstance(event, ResolveName):
             self._nursery.start_soon(self._resolve, event.name, name=f"resolving {event.name}")
         elif isinstance(event, SelectedPairChanged):
+            self._log_pair(event)
             if event.path_changed:
                 self.core.handle_path_change()
                 if self._runs:
                     self.driver.tell_mtu()
             self._publish(event)
         elif isinstance(event, GatheringProblem):
-            self._publish(event)
+            self._report_problem(event)
         elif isinstance(event, StateChanged) and event.state is IceState.FAILED:
             self._nursery.start_soon(self._give_up, name="giving up")
         self.notice()
+
+    def _report_problem(self, event: GatheringProblem) -> None:
+        self.journal.problem(
+            "ice",
+            "server-problem",
+            "{url}: {reason} (code {code})",
+            url=event.url or "gathering",
+            reason=event.reason,
+            code=event.code,
+        )
+        self._publish(event)
 
     async def _resolve(self, name: str) -> None:
         addresses = await self._names.resolve(name)
@@ -306,6 +375,8 @@ class Connection:
 
     def _on_dtls_event(self, event: DtlsEvent) -> None:
         if isinstance(event, HandshakeDone):
+            self._handshake = event
+            self._log_handshake(event)
             self._start_association()
         elif isinstance(event, HandshakeFailed):
             self.fail(f"the DTLS handshake failed: {event.error}", event.error)
@@ -333,6 +404,7 @@ class Connection:
 
     def _lose(self, message: str, cause: Exception | None) -> None:
         self.failure = ConnectionLost(message)
+        self.journal.problem("peer", "lost", "{reason}", reason=message)
         self.failure.__cause__ = cause
         self.driver.loss = self.loss
         self.ended = True
@@ -374,17 +446,15 @@ class Connection:
         )
         self.core = Core(sctp, local_port=SCTP_PORT, remote_port=None, rng=self._rng)
         self.channels = Channels(self.core, max_message_size_remote=None)
-        link: Link = self.transport.link
-        if config.capture is not None:
-            link = CapturingLink(link, config.capture)
         self.driver = ChannelDriver(
             self.core,
-            link,
+            captured(self.transport.link, self.journal.name, config.capture),
             self.channels,
             send_buffer=config.send_buffer,
             on_incoming=self._on_incoming_channel,
             on_change=self.notice,
             on_end=self._on_association_end,
+            journal=self.journal,
         )
         self._runs = False
 
@@ -405,6 +475,8 @@ class Connection:
         self.left = left
         if self._runs:
             self.driver.dismiss()
+        self.journal.note("peer", "begins-anew", "the peer begins anew, with another certificate")
+        self._handshake = None
         self.transport.renew_link()
         self._begin_association()
 
@@ -432,6 +504,7 @@ class Connection:
             self._shared.forget(self.transport)
         if self.config.capture is not None:
             self.config.capture.flush()
+        flush_capture()
         self.notice()
         with trio.CancelScope(shield=True, deadline=trio.current_time() + _CLOSING_TIME):
             await self.transport.aclose()
@@ -440,8 +513,14 @@ class Connection:
         self._subscribers.clear()
 
 
+def _described(candidate: Candidate) -> str:
+    """A candidate, for people."""
+    host = f"[{candidate.host}]" if ":" in candidate.host else candidate.host
+    return f"{host}:{candidate.port} ({candidate.type.value}, {candidate.transport})"
+
+
 def make_identity(config: PeerConfig) -> DtlsIdentity:
     """Who we are: what the configuration says, or a new certificate."""
     if config.identity is not None:
         return config.identity
-    return OpenSslIdentity(Certificate.generate())
+    return make_openssl_identity(Certificate.generate())

@@ -21,6 +21,10 @@ loop each, and change nothing else:
   once for all that was queued in this turn: no message waits for an acknowledgement (Nagle), and
   those that come together share packets.
 
+Either link has a third: a SACK that is due is not sent at once where what arrived has woken a
+reader, for his answer can take it along. It goes with the answer, or when he waits for more, or
+after `_HOLD`. A reader who made it wait for so long is not trusted for the next `_DISTRUST` times.
+
 What users wait for is awaited in their own tasks, on parking lots that events unpark. Who they are
 differs: `StreamDriver` serves the streams of a bare association, `ChannelDriver` data channels.
 """
@@ -36,8 +40,9 @@ import trio
 from rtcsctp.runtime.alarm import Alarm
 from rtcsctp.runtime.errors import AssociationLost, LinkBroken, lost_by
 from rtcsctp.runtime.link import DirectLink, Link, allow_fragments, overhead_of
+from rtcsctp.runtime.log import Journal, association_journal
 from rtcsctp.sctp.association import Association as Core
-from rtcsctp.sctp.events import Closed, CloseReason, Connected, Event
+from rtcsctp.sctp.events import Closed, CloseReason, Connected, Event, Restarted
 from rtcsctp.sctp.state import State
 from rtcsctp.sctp.timers import Timer
 
@@ -54,6 +59,10 @@ _STINT = 0.001
 """What users do on one association without letting other tasks run: 64 KiB in messages, where each
 counts as 256 bytes more than it has, and this many seconds."""
 _MAX_GATHERING = 32  # turns of Trio's loop that the sender waits for a packet to fill
+_HOLD = 0.005
+"""Seconds that a SACK waits at most for the reader whom the data woke. He has his turn at once; what
+takes longer is his own work."""
+_DISTRUST = 64
 _LAST_WORDS = 0.2
 """Seconds that a block which is being left in a hurry may still spend on sending what is ready (an
 ABORT, a SHUTDOWN COMPLETE). Nothing waits for an answer, so it takes them only where the link does
@@ -66,21 +75,25 @@ class Driver:
     Attributes:
         core: the sans-IO association.
         link: what carries its datagrams.
+        journal: says what happens to it.
         end: how the association ended, if it has.
         ended: set together with `end`.
         established: set when the association was established, or has ended.
         leaving: the user is done with it: all is refused, and what arrives is dropped.
         told: the user has heard that and why it ended.
+        woke_reader: what has just arrived was for a task that waited for it.
     """
 
-    def __init__(self, core: Core, link: Link) -> None:
+    def __init__(self, core: Core, link: Link, journal: Journal | None = None) -> None:
         self.core = core
         self.link = link
+        self.journal = journal if journal is not None else association_journal()
         self.end: Closed | None = None
         self.ended = trio.Event()
         self.established = trio.Event()
         self.leaving = False
         self.told = False
+        self.woke_reader = False
         self._started_at = trio.current_time()
         self._link_failed = False
         self._last_state = core.state
@@ -88,9 +101,12 @@ class Driver:
         self._rung = False
         self._sender_rests = False
         self._left_over = False
+        self._holds_sack = False
+        self._distrust = 0
         self._stint = _STINT_BYTES
         self._stint_ends = -math.inf
         self._fragments = False
+        self._mtu = core.mtu
         self._last_call = False
         self._nursery: trio.Nursery | None = None
         self._sender_done = trio.Event()
@@ -132,7 +148,19 @@ class Driver:
     def _handle_packets(self, batch: Sequence[bytes]) -> None:
         core, now = self.core, trio.current_time()
         core.handle_datagrams(batch, now)
-        self.settle(ring=not core.is_quiet(now))
+        self.woke_reader = False
+        self._take_events()
+        if not core.owes_sack_only(now):
+            self.ring()
+        elif core.receiver.policy.now:
+            if not self.woke_reader or self._distrust:
+                self._distrust = max(0, self._distrust - 1)
+                self.ring()
+            elif core.hold_sack(now + _HOLD):
+                self._holds_sack = True
+            else:
+                self.ring()
+        self._watch_timers()
 
     async def _run_sender(self) -> None:
         # Shielded: when the block is cancelled, the ABORT still has to be sent. `last_words`
@@ -148,20 +176,15 @@ class Driver:
                     else:
                         self._sender_rests = True
                         await doorbell.receive()
-                        if core.receiver.policy.now:
-                            # Something has arrived, and wakes our user in this turn; if he has an
-                            # answer, the SACK goes with it.
-                            await trio.lowlevel.checkpoint()
                         self._sender_rests = False
                     self._rung = False
                     finished = self._last_call  # what is ready now is the last
                     if core.is_quiet(trio.current_time()) and not (finished or self._left_over):
-                        continue  # he had one, and `send_soon` has sent both
+                        continue  # it has gone with something else, by `send_at_once`
                     full = True
                     while full:
                         limit = self._batch_size()
-                        packets = core.poll_transmit(trio.current_time(), limit)
-                        self.settle(ring=False)
+                        packets = self._poll(trio.current_time(), limit)
                         full = len(packets) == limit  # fewer: there are no more
                         if core.needs_fragments is not self._fragments:
                             self._allow_fragments(core.needs_fragments)
@@ -178,7 +201,27 @@ class Driver:
 
     def _batch_size(self) -> int:
         """Packets that are handed to the link at once."""
-        return min(_BATCH, max(1, _BATCH_BYTES // (self.core.mtu + _OVERHEAD)))
+        mtu = self.core.mtu
+        if mtu != self._mtu:
+            self._note_mtu(mtu)
+        return min(_BATCH, max(1, _BATCH_BYTES // (mtu + _OVERHEAD)))
+
+    def _note_state(self, state: State) -> None:
+        self.journal.detail(
+            "sctp",
+            "sctp-state",
+            "from {before} to {state}",
+            before=self._last_state.value,
+            state=state.value,
+        )
+        self._last_state = state
+
+    def _note_mtu(self, mtu: int) -> None:
+        text = "packets of {mtu} bytes pass; before, {before} was the most"
+        if mtu < self._mtu:
+            text = "packets have {mtu} bytes at most now; before, {before} was the most"
+        self.journal.note("sctp", "path-mtu", text, mtu=mtu, before=self._mtu)
+        self._mtu = mtu
 
     def send_soon(self, queued_before: int, now: float) -> None:
         """Something was queued: send it now if nothing is on its way, else have the sender do it.
@@ -187,20 +230,44 @@ class Driver:
             queued_before: bytes that were queued already.
             now: the time.
         """
-        core, direct = self.core, self._direct
-        is_busy = queued_before or core.unacknowledged or self._left_over
-        if direct is None or is_busy or not self._sender_rests:
+        if queued_before or self.core.unacknowledged:
+            self.ring()
+        else:
+            self.send_at_once(now)
+
+    def send_at_once(self, now: float) -> None:
+        """Send what is ready, from the task that is running; where that cannot be, ring."""
+        direct = self._direct
+        if direct is None or self._left_over or not self._sender_rests:
             self.ring()
             return
         limit = self._batch_size()
-        packets = core.poll_transmit(now, limit)
-        self.settle(ring=False)
+        packets = self._poll(now, limit)
+        if not packets:
+            return
         try:
             self._left_over = not direct.send_now(packets)
         except (trio.ClosedResourceError, trio.BrokenResourceError):
             self.ring()  # the sender will see the same, and acts on it
         if self._left_over or len(packets) == limit:
             self.ring()
+
+    def _poll(self, now: float, limit: int) -> list[bytes]:
+        """What is to be sent now; a SACK that is due is among it."""
+        packets = self.core.poll_transmit(now, limit)
+        self._holds_sack = False
+        self._take_events()
+        self._watch_timers()
+        return packets
+
+    def look_after_sack(self, now: float, *, reader_waits: bool) -> None:
+        """A reader has taken messages, or found none and waits: may a SACK that is due wait on?"""
+        if not self.core.receiver.policy.now:
+            return  # nearly always
+        if reader_waits:
+            self.send_at_once(now)  # he has no answer
+        elif not self._holds_sack:
+            self.ring()  # the window has opened so far that the peer must hear
 
     def ends_stint(self, size: int, now: float) -> bool:
         """Note that a message of so many bytes went in or out; whether it is others' turn now.
@@ -238,6 +305,8 @@ class Driver:
             await trio.lowlevel.checkpoint()
 
     def _handle_timer(self, timer: Timer, now: float) -> None:
+        if timer is Timer.SACK_DELAY and self._holds_sack and now >= self.core.timers[timer]:
+            self._distrust = _DISTRUST
         self.core.handle_timer(timer, now)
         self.settle()
 
@@ -255,15 +324,23 @@ class Driver:
 
     def settle(self, *, ring: bool = True) -> None:
         """Take out of the core what has come of touching it: events, packets, deadlines."""
-        core = self.core
-        while (event := core.poll_event()) is not None:
-            self.handle_event(event)
-        self._last_state = core.state
-        if ring and not self._rung:
+        self._take_events()
+        if ring:
             self.ring()
+        self._watch_timers()
+
+    def _take_events(self) -> None:
+        core = self.core
+        if core.has_events:
+            while (event := core.poll_event()) is not None:
+                self.handle_event(event)
+        if core.state is not self._last_state:
+            self._note_state(core.state)
         self.after_settling()
+
+    def _watch_timers(self) -> None:
         alarms = self._alarms
-        for timer, deadline in core.timers.items():
+        for timer, deadline in self.core.timers.items():
             alarm = alarms.get(timer)
             if alarm is None or deadline < alarm.told:
                 self._set_alarm(timer)
@@ -318,8 +395,41 @@ class Driver:
         if kind is Connected:
             self.established.set()
             self._end_timers()
+            self._log_connected()
+        elif kind is Restarted:
+            self.journal.note("sctp", "restarted", "the peer has restarted the association")
         elif kind is Closed:
             self._on_closed(event)  # type: ignore[arg-type]
+
+    def _log_connected(self) -> None:
+        core = self.core
+        self.journal.note(
+            "sctp",
+            "established",
+            "association established: {outbound} streams out, {inbound} in, {extensions}",
+            outbound=core.outbound_streams,
+            inbound=core.inbound_streams,
+            extensions=_extensions(core),
+        )
+
+    def _log_end(self) -> None:
+        end = self.end
+        if end is None:
+            return
+        say = self.journal.problem if self.is_trouble else self.journal.note
+        say(
+            "sctp",
+            "closed",
+            "association ended after {elapsed:.3f} s: {reason}{detail}",
+            elapsed=end.elapsed,
+            reason=end.reason.value,
+            detail=f" ({end.detail})" if end.detail else "",
+        )
+
+    @property
+    def is_trouble(self) -> bool:
+        """Whether our user must take its end for a misfortune."""
+        return not (self.is_orderly or self.leaving)
 
     def after_settling(self) -> None:
         """All events are out: room in buffers may have come, too."""
@@ -343,6 +453,7 @@ class Driver:
         """It has ended; `end` says how."""
         for alarm in self._alarms.values():
             alarm.stop()
+        self._log_end()
         self.ended.set()
         self.established.set()
         self.wake_everybody()
@@ -401,3 +512,15 @@ class Driver:
             self.end = Closed(CloseReason.ABORTED_LOCALLY, "", now - self._started_at)
             self.finish()
         self.wake_everybody()
+
+
+def _extensions(core: Core) -> str:
+    """What was negotiated, in words."""
+    tcb = core.tcb
+    names = {
+        "interleaving": tcb is not None and tcb.interleaving,
+        "partial reliability": tcb is not None and tcb.partial_reliability,
+        "reconfiguration": tcb is not None and tcb.reconfiguration,
+        "zero checksum": core.sends_zero_checksum,
+    }
+    return ", ".join(name for name, used in names.items() if used) or "no extensions"

@@ -11,10 +11,10 @@ import attrs
 
 from rtcsctp.dtls.certificate import Certificate
 from rtcsctp.dtls.engine import DtlsIdentity
-from rtcsctp.dtls.openssl import OpenSslIdentity
 from rtcsctp.errors import ConfigError
 from rtcsctp.ice.config import IceConfig
 from rtcsctp.ice.servers import IceServer
+from rtcsctp.runtime.environment import make_openssl_identity
 from rtcsctp.runtime.host import Host
 from rtcsctp.runtime.link import PacketRecorder
 from rtcsctp.sctp.config import Config
@@ -249,4 +249,4 @@ class PeerConfig:
         object.__setattr__(self, "agent_config", agent_config)
         if self.identity is None and self.certificate is not None:
             # One OpenSSL context for all peers of this configuration.
-            object.__setattr__(self, "identity", OpenSslIdentity(self.certificate))
+            object.__setattr__(self, "identity", make_openssl_identity(self.certificate))

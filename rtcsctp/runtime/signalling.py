@@ -200,6 +200,7 @@ class Signalling:
             self._restarting = True
             connection.local_candidates.begin_anew()
             agent.restart(now, ufrag=ufrag, pwd=pwd)
+            connection.journal.note("ice", "ice-restart", "ICE restarts")
             connection.register()
         if self.state is SignallingState.STABLE and self._restarting:
             # Not before: an offer that is rolled back leaves the wish for a restart (W3C
@@ -220,11 +221,13 @@ class Signalling:
 
     def _apply_candidates(self, remote: Section, now: float) -> None:
         """The peer's side of ICE, as its description and what was trickled say."""
-        agent = self._connection.agent
+        connection, agent = self._connection, self._connection.agent
         assert remote.ufrag is not None
         assert remote.pwd is not None
         credentials = (remote.ufrag, remote.pwd)
         if credentials != self._known:
+            if self._known is not None:
+                connection.journal.note("ice", "ice-restart-peer", "ICE restarts at the peer's end")
             self._known = credentials
             agent.set_remote(*credentials, lite=remote.ice_lite, now=now)
         for candidate in remote.candidates:

@@ -12,6 +12,7 @@ from trio.lowlevel import ParkingLot
 from rtcsctp.runtime.driver import Driver
 from rtcsctp.runtime.errors import RequestRefusedError, StreamReset
 from rtcsctp.runtime.link import Link
+from rtcsctp.runtime.log import Journal
 from rtcsctp.runtime.waiting import Request, StreamState
 from rtcsctp.sctp.association import Association as Core
 from rtcsctp.sctp.events import (
@@ -52,8 +53,8 @@ class StreamDriver(Driver):
         subscribers: who wants to hear of events.
     """
 
-    def __init__(self, core: Core, link: Link) -> None:
-        super().__init__(core, link)
+    def __init__(self, core: Core, link: Link, journal: Journal | None = None) -> None:
+        super().__init__(core, link, journal)
         self.restarts = 0
         self.last_rtt = 0.0
         self.incoming: deque[int] = deque()

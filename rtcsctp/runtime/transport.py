@@ -22,8 +22,9 @@ from rtcsctp.dtls.fingerprint import Fingerprint
 from rtcsctp.ice.agent import Agent
 from rtcsctp.ice.events import IceEvent, Transmit
 from rtcsctp.runtime.alarm import Alarm
-from rtcsctp.runtime.host import Address, Datagram, DatagramSocket
+from rtcsctp.runtime.host import Address, Datagram, DatagramSocket, UdpSocket
 from rtcsctp.runtime.packet_queue import PacketQueue
+from rtcsctp.runtime.peer_statistics import SocketStatistics
 
 __all__ = ["DtlsLink", "StreamCarrier", "Transport"]
 
@@ -124,6 +125,20 @@ class Transport:
         self.settle()
 
     # ------------------------------------------------------------------------- from outside
+
+    def sockets(self) -> tuple[SocketStatistics, ...]:
+        """The UDP sockets of the operating system, and what it does for us."""
+        return tuple(
+            SocketStatistics(
+                address=sock.address,
+                segments=sock.batches.segments,
+                joins=sock.batches.joins,
+                lost=sock.lost,
+                errors=sock.errors,
+            )
+            for sock in self._carriers.values()
+            if isinstance(sock, UdpSocket)
+        )
 
     def handle_datagrams(self, number: int, batch: Sequence[Datagram]) -> None:
         """Datagrams that arrived on a socket. Nothing in them can make this raise."""

@@ -38,6 +38,7 @@ from rtcsctp.runtime.association import Association, run_association
 from rtcsctp.runtime.background import background_tasks
 from rtcsctp.runtime.batches import BatchSocket, set_buffers
 from rtcsctp.runtime.dont_fragment import FragmentationSwitch
+from rtcsctp.runtime.environment import capture_from_environment
 from rtcsctp.runtime.errors import AssociationLost
 from rtcsctp.runtime.link import PacketRecorder, Recorder
 from rtcsctp.runtime.packet_queue import PacketQueue
@@ -336,7 +337,8 @@ class UdpEndpoint:
         responder = Responder(
             _fitting(config), local_port=port, rng=rng if rng is not None else self._rng
         )
-        server = self._servers[port] = _Server(responder, capture)
+        recorder = capture or capture_from_environment(f"port-{port}")
+        server = self._servers[port] = _Server(responder, recorder)
         errors: list[Exception] = []
         try:
             async with trio.open_nursery() as nursery:

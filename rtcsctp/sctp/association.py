@@ -248,18 +248,34 @@ class Association:
 
         False means nothing. A SACK that may wait for company is nothing to send.
         """
-        sender = self.sender
+        return not self.receiver.policy.now and self.owes_sack_only(now)
+
+    def owes_sack_only(self, now: float) -> bool:
+        """Whether there is certainly nothing to send, but perhaps a SACK that is due."""
+        sender, path_mtu = self.sender, self.path_mtu
         return (
-            self.state is State.ESTABLISHED
-            and not self.receiver.policy.now
+            self.state is _ESTABLISHED
             and not sender.queue.buffered
             and not sender.outstanding.lost_payload
+            and not sender.wants_tail_probe
             and self.outbox.is_empty
             and not self.reconfiguration.waiting
             and not sender.abandoned_messages
-            and now < self.path_mtu.due_at
+            # A path is probed only while more than a packet is on its way.
+            and (sender.outstanding.payload <= path_mtu.base or now < path_mtu.due_at)
             and sender.forward_tsn_at(now) is None
         )
+
+    def hold_sack(self, until: float) -> bool:
+        """Let a SACK that is due wait until then, for something to go with; False if it must not.
+
+        A SACK that reports a gap must not. The delay of RFC 9260 6.2 is 0.5 s at most; the I bit
+        only asks for none (6.2: "SHOULD NOT delay").
+        """
+        if self.receiver.tsns.has_gap:
+            return False
+        self.timers.start(Timer.SACK_DELAY, until)
+        return True
 
     def stream_buffered_amount(self, stream_id: int) -> int:
         """Bytes given to `send` for one stream that have not been sent yet."""

@@ -48,6 +48,8 @@ def _make_packets(a: Association, now: float, limit: int) -> list[bytes]:
         reset.progress(a, now)
     sent_data = gave_up = False
     while len(packets) < limit:
+        if _is_silent(a, now):
+            break
         if not a.outbox.control and a.state in _SENDS_DATA and not a.receiver.policy.owed:
             bulk = a.sender.fill_bulk(limit - len(packets), now)
             if bulk:
@@ -90,6 +92,16 @@ def _make_packets(a: Association, now: float, limit: int) -> list[bytes]:
     return packets
 
 
+def _is_silent(a: Association, now: float) -> bool:
+    """Whether nobody has anything to say; the usual answer behind the last packet."""
+    if a.outbox.control or a.shutdown_wanted or a.receiver.policy.now or not a.sender.is_silent:
+        return False
+    if a.sender.abandoned_messages:
+        return False
+    at = a.sender.forward_tsn_at(now)
+    return at is None or at > now
+
+
 def _control(a: Association, now: float) -> list[bytes]:
     """Control chunks that fit one packet; the rest stays queued."""
     room = a.sender.pmdcs
@@ -122,6 +134,8 @@ def _append_sack(a: Association, body: list[bytes], room: int) -> int:
 def _data(a: Association, body: list[bytes], room: int, now: float) -> bool:
     """Append DATA, behind a SACK if one is owed (RFC 9260 6.1); whether there was any."""
     sender = a.sender
+    if sender.is_silent:
+        return False
     if a.state in _SENDS_SACK and a.receiver.policy.owed and room > SACK_HEADER_SIZE:
         # Nothing is missing, or the SACK would have been due: it has no gap blocks.
         filled = sender.fill(room - SACK_HEADER_SIZE, now)

@@ -135,17 +135,20 @@ class Config:
 
     max_burst: int = attrs.field(default=4, validator=_number(1))
     """Max.Burst: packets sent at one opportunity beyond what has just been acknowledged (RFC 9260
-    6.1 D). A peer that acknowledges sixteen packets with one SACK thereby gets sixteen and four,
-    not four."""
+    6.1 D), or twice that in slow start. A peer that acknowledges sixteen packets with one SACK
+    thereby gets sixteen and four, not four; and as it may acknowledge a whole window at once, only
+    thirty-two and four let a window that has just grown by sixteen be filled. RFC 9260 has four in
+    all, and SACKs for two packets. Without meaning for a congestion controller that sets a pace."""
 
     initial_cwnd: int = attrs.field(default=10, validator=_number(1, 1000))
     """Packets in the first congestion window. RFC 9260 7.2.1 says three or four; ten is RFC 6928's
     value for TCP, and dcSCTP's."""
 
-    slow_start_limit: int = attrs.field(default=16, validator=_number(1, 1000))
+    slow_start_limit: int = attrs.field(default=256, validator=_number(1, 1000))
     """L of RFC 9260 7.2.1: packets by which cwnd grows per SACK in slow start at most (and never by
-    more than was acknowledged). One SACK may answer a whole batch of packets here, so it is not
-    1."""
+    more than was acknowledged). One SACK answers a whole batch of packets where the network layer
+    delivers them as one, 64 and more; so this is far above the 1 or 2 of RFC 3465, which fit an
+    acknowledgement for every second packet, and bounds only what one stray SACK can do."""
 
     congestion_control: str = attrs.field(default="rfc9260", validator=_controller)
     """What decides how much may be in flight, and how fast it leaves: one of `CONTROLLERS`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -19,18 +20,25 @@ def snapshot(a: Association) -> Statistics:
     outstanding, congestion, tcb = sender.outstanding, sender.congestion, a.tcb
     return Statistics(
         state=a.state,
-        cwnd=congestion.cwnd,
+        congestion_control=a.config.congestion_control,
+        congestion_window=congestion.cwnd,
         ssthresh=congestion.ssthresh if congestion.ssthresh < 1 << 40 else None,
         flight=outstanding.flight,
         unacknowledged=a.unacknowledged,
+        unack_data=len(outstanding.records),
         in_fast_recovery=sender.in_fast_recovery,
-        srtt=sender.rto.srtt,
+        pacing_rate=congestion.pacing_rate if congestion.pacing_rate < inf else None,
+        smoothed_round_trip_time=sender.rto.srtt,
+        min_round_trip_time=sender.min_rtt,
         rttvar=sender.rto.rttvar,
         rto=sender.rto.value,
         mtu=a.mtu,
+        path_mtu_state=a.path_mtu.state.value,
+        path_mtu_probes_sent=a.path_mtu.probes_sent,
+        path_mtu_probes_lost=a.path_mtu.probes_lost,
         path_errors=a.path.errors,
         path_is_active=a.path.errors <= a.config.path_max_retransmits,
-        peer_window=max(0, sender.peer_window - outstanding.payload),
+        receiver_window=max(0, sender.peer_window - outstanding.payload),
         own_window=receiver.window,
         buffered_amount=sender.queue.buffered,
         held=receiver.held,
@@ -48,6 +56,9 @@ def snapshot(a: Association) -> Statistics:
         fast_retransmits=sender.fast_retransmits,
         timeout_retransmits=sender.timeout_retransmits,
         timeouts=counters.timeouts,
+        fast_recoveries=sender.fast_recoveries,
+        spurious_recoveries=sender.spurious_recoveries,
+        tail_loss_probes=sender.tail_loss_probes,
         messages_abandoned=a.messages_abandoned,
         duplicates_received=counters.duplicates,
         sacks_sent=counters.sacks_sent,

@@ -1,4 +1,9 @@
-"""What an association counts, and the snapshot that it shows."""
+"""What an association counts, and the snapshot that it shows.
+
+Where the W3C has a name for a figure (RTCSctpTransportStats, of the *Identifiers for WebRTC's
+Statistics API* and their provisional part), it is that name, in Python's spelling; the RFCs' short
+names for the same figures (`cwnd`, `srtt`, `peer_window`) can be used as well.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +13,7 @@ from enum import Enum
 
 import attrs
 
+from rtcsctp.report import Report, report
 from rtcsctp.sctp.state import State
 
 __all__ = ["Counters", "Drop", "Statistics"]
@@ -72,30 +78,51 @@ class Counters:
 
 @attrs.frozen(kw_only=True)
 class Statistics:
-    """A snapshot of an association. Times are in seconds, sizes in bytes."""
+    """A snapshot of an association. Times are in seconds, sizes in bytes.
 
+    Of the members, `congestion_window`, `receiver_window`, `smoothed_round_trip_time`, `mtu` and
+    `unack_data` are W3C's RTCSctpTransportStats; all others are ours.
+    """
+
+    timestamp: float = attrs.field(default=0.0, eq=False)
+    """When it was taken, seconds since 1970; 0 from a core, which knows no such clock."""
     state: State
     # the path
-    cwnd: int
+    congestion_control: str
+    """The name of the congestion controller, as in ``Config.congestion_control``."""
+    congestion_window: int
+    """cwnd: what may be in flight."""
     ssthresh: int | None
     """None: not known yet, as no loss has been seen."""
     flight: int
     """Bytes in flight, with chunk headers and padding; what cwnd bounds."""
     unacknowledged: int
     """User bytes that were sent, and neither acknowledged nor given up."""
+    unack_data: int
+    """DATA chunks that have a TSN and are not cumulatively acknowledged."""
     in_fast_recovery: bool
-    srtt: float | None
+    pacing_rate: float | None
+    """Bytes per second at which packets may leave; None: as cwnd allows."""
+    smoothed_round_trip_time: float | None
+    """SRTT (RFC 9260 6.3.1); None before the first measurement."""
+    min_round_trip_time: float | None
+    """The shortest of the last ten seconds or more; None before the first."""
     rttvar: float
     rto: float
     mtu: int
-    """Largest packet that is sent at present."""
+    """Largest packet that is sent at present, SCTP's header included."""
+    path_mtu_state: str
+    """Where the search for the path's MTU stands (RFC 8899 5.2): "disabled", "base", "searching",
+    "search complete" or "error"."""
+    path_mtu_probes_sent: int
+    path_mtu_probes_lost: int
     path_errors: int
     """Consecutive errors."""
     path_is_active: bool
     """The errors do not exceed ``Config.path_max_retransmits``."""
     # windows and buffers
-    peer_window: int
-    """What the peer last advertised, less what is in flight."""
+    receiver_window: int
+    """What the peer last advertised (a_rwnd), less what is in flight."""
     own_window: int
     """What we would advertise now."""
     buffered_amount: int
@@ -121,6 +148,12 @@ class Statistics:
     timeout_retransmits: int
     timeouts: int
     """How often T3-rtx expired."""
+    fast_recoveries: int
+    """How often a loss was found otherwise, and repaired (RFC 9260 7.2.4, RFC 8985)."""
+    spurious_recoveries: int
+    """Of these, those for nothing: all of it had arrived, and cwnd was given back."""
+    tail_loss_probes: int
+    """Chunks sent because nothing came back for two round trips (RFC 8985 7)."""
     messages_abandoned: int
     duplicates_received: int
     sacks_sent: int
@@ -135,3 +168,22 @@ class Statistics:
     partial_reliability: bool
     reconfiguration: bool
     zero_checksum_sent: bool
+
+    @property
+    def cwnd(self) -> int:
+        """`congestion_window`, as RFC 9260 calls it."""
+        return self.congestion_window
+
+    @property
+    def srtt(self) -> float | None:
+        """`smoothed_round_trip_time`, as RFC 9260 calls it."""
+        return self.smoothed_round_trip_time
+
+    @property
+    def peer_window(self) -> int:
+        """`receiver_window`, as seen from here."""
+        return self.receiver_window
+
+    def to_dict(self) -> Report:
+        """As an object of W3C's getStats; see `rtcsctp.report`. It can be written as JSON."""
+        return report(self, id="sctp", type="sctp-transport", timestamp=self.timestamp)

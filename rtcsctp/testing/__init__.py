@@ -10,7 +10,12 @@ The map of the package::
     dtls.py         a stand-in for DTLS, in virtual time and without cryptography        (pure)
     link.py         links for the runtime: simulated, in memory                          (Trio)
     host.py         computers on a simulated network, for whole peers                    (Trio)
-    pcapng.py       capture files for Wireshark, written and read
+    pcapng.py       capture files, read; `rtcsctp.runtime.capture` writes them
+    unwrap.py       the SCTP packets in captured frames: Ethernet, IP, UDP
+    hex_text.py     packets that were written as hexadecimal text
+    dissect.py      what is in a packet, in words                                        (pure)
+    ladder.py       captures drawn as ladders
+    diagrams.py     the drawings in README: the states of an association, and a short one
 
 A test of the runtime over a bad network, which takes no real time and always meets the same luck::
 
@@ -30,6 +35,7 @@ from rtcsctp.testing.conditions import BurstLoss, Conditions
 from rtcsctp.testing.dtls import StandInEngine, StandInIdentity
 from rtcsctp.testing.flows import Flow, FlowEnd, Flows
 from rtcsctp.testing.host import SimulatedHost, SimulatedSocket, simulated_hosts
+from rtcsctp.testing.ladder import draw_ladder
 from rtcsctp.testing.link import (
     MemoryLink,
     SimulatedLink,
@@ -73,6 +79,7 @@ __all__ = [
     "StandInEngine",
     "StandInIdentity",
     "TraceEntry",
+    "draw_ladder",
     "memory_links",
     "read_pcapng_untrusted",
     "simulated_hosts",

@@ -170,7 +170,7 @@ class StandInEngine:
     def statistics(self) -> DtlsStatistics:
         """A snapshot of the counters."""
         return DtlsStatistics(
-            state=self.state,
+            dtls_state=self.state,
             records_sent=self._records_sent,
             records_received=self._records_received,
             bytes_sent=self._bytes_sent,

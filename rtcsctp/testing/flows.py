@@ -15,13 +15,16 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from rtcsctp.sctp.association import Association
 from rtcsctp.sctp.config import Config
 from rtcsctp.sctp.state import State
 from rtcsctp.testing.network import Direction, Network
 from rtcsctp.testing.stepping import LivelockError
+
+if TYPE_CHECKING:
+    from rtcsctp.testing.pcapng import Capture
 
 __all__ = ["Flow", "FlowEnd", "Flows"]
 
@@ -34,15 +37,36 @@ User = Callable[[Association, float], None]
 class FlowEnd:
     """One end of one flow."""
 
-    __slots__ = ("_outgoing", "association", "name", "user")
+    __slots__ = ("_capture", "_interface", "_outgoing", "association", "name", "user")
 
-    def __init__(self, name: str, association: Association, outgoing: Direction) -> None:
+    def __init__(
+        self,
+        name: str,
+        association: Association,
+        outgoing: Direction,
+        capture: Capture | None = None,
+        interface: int = 0,
+    ) -> None:
         self.name: Final = name
         self.association: Final = association
         self.user: User | None = None
         """The program that uses this end: is called with the association and the time whenever
         something happened there, before its packets leave. It may send and receive."""
         self._outgoing: Final = outgoing
+        is_there = capture is not None and interface < len(capture.interfaces)
+        self._capture: Final = capture if is_there else None
+        self._interface: Final = interface
+
+    def handle_datagrams(self, batch: Sequence[bytes], now: float) -> None:
+        """Take what has arrived; `settle` is next."""
+        self._record(batch, now, outbound=False)
+        self.association.handle_datagrams(batch, now)
+
+    def _record(self, packets: Sequence[bytes], now: float, *, outbound: bool) -> None:
+        capture, interface = self._capture, self._interface
+        if capture is not None:
+            for packet in packets:
+                capture.record(packet, now, outbound=outbound, interface=interface)
 
     def settle(self, now: float) -> None:
         """Let the user do what it wants, drop the events, and send the packets."""
@@ -57,6 +81,7 @@ class FlowEnd:
             packets = association.poll_transmit(now)
             if not packets:
                 break
+            self._record(packets, now, outbound=True)
             put_all(packets, now)
             if user is not None:
                 user(association, now)
@@ -103,6 +128,7 @@ class Flows:
         seed: int | str = 0,
         coalescing: float = 0.0,
         tick: float = 0.0,
+        capture: Capture | None = None,
     ) -> None:
         """Put associations at both ends of a network, not yet connected.
 
@@ -112,6 +138,8 @@ class Flows:
             seed: Decides what the associations draw.
             coalescing: Seconds for which a packet that arrives may wait for others.
             tick: Seconds between the instants at which timers are looked at; 0: exactly.
+            capture: Records what the left ends send and receive; if it has two interfaces, the
+                second one records the same of the right ends. It is not closed here.
         """
         self.network: Final = network
         self.now = 0.0
@@ -121,8 +149,8 @@ class Flows:
         to_b, to_a = network.a_to_b, network.b_to_a
         self._flows: Final = [
             Flow(
-                FlowEnd(f"a{number}", _association(config, number, f"{seed}/a"), to_b),
-                FlowEnd(f"b{number}", _association(config, number, f"{seed}/b"), to_a),
+                FlowEnd(f"a{number}", _association(config, number, f"{seed}/a"), to_b, capture, 0),
+                FlowEnd(f"b{number}", _association(config, number, f"{seed}/b"), to_a, capture, 1),
             )
             for number, config in enumerate(configs)
         ]
@@ -206,7 +234,7 @@ class Flows:
                 continue
             if len(by_port) == 1:
                 (end,) = by_port.values()
-                end.association.handle_datagrams(batch, now)
+                end.handle_datagrams(batch, now)
                 end.settle(now)
                 continue
             shares: dict[bytes, list[bytes]] = {}
@@ -215,7 +243,7 @@ class Flows:
             for port, share in shares.items():
                 # What was damaged on its way may have no port that anybody has.
                 if (receiver := by_port.get(port)) is not None:
-                    receiver.association.handle_datagrams(share, now)
+                    receiver.handle_datagrams(share, now)
                     receiver.settle(now)
         for end in self._ends:
             association = end.association

@@ -1,63 +1,48 @@
-"""Packet captures that Wireshark opens: pcapng files of bare SCTP packets.
+"""Packet captures that Wireshark opens, read; `rtcsctp.runtime.capture` writes them.
 
-The link type is LINKTYPE_SCTP (248): each packet begins with the SCTP common header, without IP,
-UDP or DTLS around it, so what travels encrypted can be read. Each packet carries its direction, and
-times have nanoseconds.
-
-The format is that of the IETF draft *PCAP Now Generic* (draft-ietf-opsawg-pcapng). A file is a row
-of blocks, each of which begins and ends with its length::
-
-     0                   1                   2                   3
-     0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
-    +---------------------------------------------------------------+
-    |                          Block Type                           |
-    +---------------------------------------------------------------+
-    |                      Block Total Length                       |
-    +---------------------------------------------------------------+
-    /                          Block Body                           /
-    /              variable length, padded to 32 bits               /
-    +---------------------------------------------------------------+
-    |                      Block Total Length                       |
-    +---------------------------------------------------------------+
-
-We write little-endian; the reader takes both orders, and classic pcap files too.
+What is read may come from anywhere and be damaged anywhere.
 """
 
 from __future__ import annotations
 
 import os
 import struct
-from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
 
 from rtcsctp.errors import RtcsctpError
+from rtcsctp.runtime.capture import (
+    BYTE_ORDER_MAGIC,
+    ENHANCED_PACKET,
+    EPB_FLAGS,
+    FLAG_INBOUND,
+    FLAG_OUTBOUND,
+    IF_TSRESOL,
+    INTERFACE_BODY,
+    INTERFACE_DESCRIPTION,
+    LENGTH,
+    LINKTYPE_SCTP,
+    NANOSECONDS,
+    OPT_END,
+    PACKET_BODY,
+    SECTION_HEADER,
+    Capture,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from types import TracebackType
+    from collections.abc import Iterator
 
-LINKTYPE_SCTP: Final = 248
+__all__ = [
+    "LINKTYPE_SCTP",
+    "Capture",
+    "CaptureError",
+    "CapturedPacket",
+    "read_pcapng_untrusted",
+]
 
-_NANOSECONDS: Final = 1_000_000_000
-
-_SECTION_HEADER: Final = 0x0A0D0D0A
-_INTERFACE_DESCRIPTION: Final = 1
 _SIMPLE_PACKET: Final = 3
-_ENHANCED_PACKET: Final = 6
-_BYTE_ORDER_MAGIC: Final = 0x1A2B3C4D
-
-_OPT_END: Final = 0
-_SHB_USERAPPL: Final = 4
-_IF_NAME: Final = 2
-_IF_TSRESOL: Final = 9
 _IF_TSOFFSET: Final = 14
-_EPB_FLAGS: Final = 2
-
-_TSRESOL_NANOSECONDS: Final = 9
 _TSRESOL_DEFAULT: Final = 6
 _TSRESOL_BINARY: Final = 0x80
-
-_FLAG_INBOUND: Final = 1
-_FLAG_OUTBOUND: Final = 2
 _FLAG_DIRECTION_MASK: Final = 3
 
 # Enough for any datagram with comments around it; a length beyond it is damage, not a wish for
@@ -65,16 +50,6 @@ _FLAG_DIRECTION_MASK: Final = 3
 _MAX_BLOCK: Final = 16 * 1024 * 1024
 _MIN_BLOCK: Final = 12
 _MIN_SECTION_HEADER: Final = 28
-
-_BLOCK_HEADER: Final = struct.Struct("<II")
-_LENGTH: Final = struct.Struct("<I")
-_SECTION_BODY: Final = struct.Struct("<IHHq")
-_INTERFACE_BODY: Final = struct.Struct("<HHI")
-_OPTION_HEADER: Final = struct.Struct("<HH")
-# interface, time (high, low), captured length, original length
-_PACKET_BODY: Final = struct.Struct("<IIIII")
-# option epb_flags, end of options, block total length
-_PACKET_TRAILER: Final = struct.Struct("<HHIHHI")
 
 
 class CaptureError(RtcsctpError, ValueError):
@@ -102,152 +77,7 @@ class CapturedPacket(NamedTuple):
     @property
     def time(self) -> float:
         """Seconds since 1970 (rounded: a float has no room for today's nanoseconds)."""
-        return self.time_ns / _NANOSECONDS
-
-
-class Capture:
-    """Writes SCTP packets to a pcapng file.
-
-    A context manager. A path is created (or overwritten) and closed at the end; a binary file
-    object is only flushed, it belongs to the caller. ::
-
-        with Capture("run.pcapng") as capture:
-            capture.record(packet, now, outbound=True)
-    """
-
-    def __init__(
-        self,
-        file: str | os.PathLike[str] | BinaryIO,
-        *,
-        interfaces: Sequence[str] = ("rtcsctp",),
-        epoch_ns: int = 0,
-        link_type: int = LINKTYPE_SCTP,
-    ) -> None:
-        """Start the file.
-
-        Args:
-            file: A path, or something with ``write(bytes)`` and ``flush()``.
-            interfaces: Names of the points of capture; `record` refers to them by number.
-            epoch_ns: What time 0.0 of `record` means, in nanoseconds since 1970. The default makes
-                captures of virtual time start in 1970, and be the same in every run.
-            link_type: What the packets are; see https://www.tcpdump.org/linktypes.html.
-
-        Raises:
-            ValueError: There is no interface.
-            OSError: The file cannot be created or written.
-        """
-        if not interfaces:
-            message = "a capture needs at least one interface"
-            raise ValueError(message)
-        self.interfaces: Final = tuple(interfaces)
-        self.epoch_ns: Final = epoch_ns
-        self._closed = False
-        self._owns_file = isinstance(file, str | os.PathLike)
-        self._file: BinaryIO = (
-            open(file, "wb")  # noqa: SIM115 (closed by close())
-            if isinstance(file, str | os.PathLike)
-            else file
-        )
-        section = _SECTION_BODY.pack(_BYTE_ORDER_MAGIC, 1, 0, -1)  # -1: length not known yet
-        options = _option(_SHB_USERAPPL, b"rtcsctp") + _option(_OPT_END, b"")
-        self._file.write(_block(_SECTION_HEADER, section + options))
-        for name in self.interfaces:
-            interface = _INTERFACE_BODY.pack(link_type, 0, 0)  # 0: packets are kept whole
-            options = (
-                _option(_IF_NAME, name.encode())
-                + _option(_IF_TSRESOL, bytes([_TSRESOL_NANOSECONDS]))
-                + _option(_OPT_END, b"")
-            )
-            self._file.write(_block(_INTERFACE_DESCRIPTION, interface + options))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    @property
-    def closed(self) -> bool:
-        """Whether `close` was called."""
-        return self._closed
-
-    def record(self, packet: bytes, time: float, *, outbound: bool, interface: int = 0) -> None:
-        """Write one packet, seen at `time` (seconds after the epoch given at the start).
-
-        Raises:
-            ValueError: The capture is closed, there is no such interface, or the time is before
-                1970 or not finite.
-            OSError: The file cannot be written.
-        """
-        try:
-            time_ns = self.epoch_ns + round(time * _NANOSECONDS)
-        except OverflowError:
-            message = f"a packet cannot be recorded at {time} s"
-            raise ValueError(message) from None
-        self.record_ns(packet, time_ns, outbound=outbound, interface=interface)
-
-    def record_ns(self, packet: bytes, time_ns: int, *, outbound: bool, interface: int = 0) -> None:
-        """Write one packet, seen at `time_ns` nanoseconds since 1970; otherwise like `record`."""
-        if self._closed:
-            message = "the capture is closed"
-            raise ValueError(message)
-        if not 0 <= interface < len(self.interfaces):
-            message = f"interface {interface} of a capture with {len(self.interfaces)} interface(s)"
-            raise ValueError(message)
-        if not 0 <= time_ns < 1 << 64:
-            message = f"{time_ns} ns since 1970 is outside of what a capture file can hold"
-            raise ValueError(message)
-        size = len(packet)
-        padding = -size & 3
-        length = _BLOCK_HEADER.size + _PACKET_BODY.size + size + padding + _PACKET_TRAILER.size
-        self._file.write(
-            b"".join(
-                (
-                    _BLOCK_HEADER.pack(_ENHANCED_PACKET, length),
-                    _PACKET_BODY.pack(interface, time_ns >> 32, time_ns & 0xFFFFFFFF, size, size),
-                    packet,
-                    bytes(padding),
-                    _PACKET_TRAILER.pack(
-                        _EPB_FLAGS,
-                        4,
-                        _FLAG_OUTBOUND if outbound else _FLAG_INBOUND,
-                        _OPT_END,
-                        0,
-                        length,
-                    ),
-                )
-            )
-        )
-
-    def flush(self) -> None:
-        """Bring what was recorded so far into the file, for those who read it already."""
-        if not self._closed:
-            self._file.flush()
-
-    def close(self) -> None:
-        """Flush, and close the file if it was opened here. Closing again does nothing."""
-        if self._closed:
-            return
-        self._closed = True
-        if self._owns_file:
-            self._file.close()
-        else:
-            self._file.flush()
-
-
-def _block(block_type: int, body: bytes) -> bytes:
-    """A block around a body whose length is a multiple of 4."""
-    length = _BLOCK_HEADER.size + len(body) + _LENGTH.size
-    return _BLOCK_HEADER.pack(block_type, length) + body + _LENGTH.pack(length)
-
-
-def _option(code: int, value: bytes) -> bytes:
-    return _OPTION_HEADER.pack(code, len(value)) + value + bytes(-len(value) & 3)
+        return self.time_ns / NANOSECONDS
 
 
 def read_pcapng_untrusted(file: str | os.PathLike[str] | BinaryIO) -> Iterator[CapturedPacket]:
@@ -271,7 +101,7 @@ def read_pcapng_untrusted(file: str | os.PathLike[str] | BinaryIO) -> Iterator[C
 
 def _read(reader: _Reader) -> Iterator[CapturedPacket]:
     magic = reader.read(4, "the file header")
-    if magic == _LENGTH.pack(_SECTION_HEADER):  # a palindrome: the same in both orders
+    if magic == LENGTH.pack(SECTION_HEADER):  # a palindrome: the same in both orders
         yield from _read_pcapng(reader)
     elif magic in _CLASSIC_MAGICS:
         yield from _read_classic(reader, *_CLASSIC_MAGICS[magic])
@@ -324,30 +154,30 @@ class _Interface(NamedTuple):
             per_second = 1 << (self.tsresol & ~_TSRESOL_BINARY)
         else:
             per_second = 10**self.tsresol
-        return self.offset_s * _NANOSECONDS + ticks * _NANOSECONDS // per_second
+        return self.offset_s * NANOSECONDS + ticks * NANOSECONDS // per_second
 
 
 def _read_pcapng(reader: _Reader) -> Iterator[CapturedPacket]:
     """Read on after the block type of the first section header."""
     order = "<"
     interfaces: list[_Interface] = []
-    block_type = _SECTION_HEADER
+    block_type = SECTION_HEADER
     while True:
         start = reader.offset - 4
         length = reader.read(4, "a block length")
-        if block_type == _SECTION_HEADER:
+        if block_type == SECTION_HEADER:
             # Only its body tells in which order the length before it was written.
             order = _read_byte_order(reader)
             interfaces = []
-        body = _read_body(reader, order, length, start, section=block_type == _SECTION_HEADER)
-        if block_type == _SECTION_HEADER:
+        body = _read_body(reader, order, length, start, section=block_type == SECTION_HEADER)
+        if block_type == SECTION_HEADER:
             (major,) = struct.unpack_from(order + "H", body)
             if major != 1:
                 message = f"version {major} of the pcapng format is not known here"
                 raise CaptureError(message, start + 12)
-        elif block_type == _INTERFACE_DESCRIPTION:
+        elif block_type == INTERFACE_DESCRIPTION:
             interfaces.append(_parse_interface(order, body, start))
-        elif block_type == _ENHANCED_PACKET:
+        elif block_type == ENHANCED_PACKET:
             yield _parse_enhanced(order, body, start, interfaces)
         elif block_type == _SIMPLE_PACKET:
             yield _parse_simple(order, body, start, interfaces)
@@ -378,20 +208,20 @@ def _read_body(
 def _read_byte_order(reader: _Reader) -> str:
     magic = reader.read(4, "the byte-order magic")
     for order in "<>":
-        if struct.unpack(order + "I", magic)[0] == _BYTE_ORDER_MAGIC:
+        if struct.unpack(order + "I", magic)[0] == BYTE_ORDER_MAGIC:
             return order
     message = f"{magic.hex(' ')} is not the byte-order magic of a section"
     raise CaptureError(message, reader.offset - 4)
 
 
 def _parse_interface(order: str, body: bytes, start: int) -> _Interface:
-    if len(body) < _INTERFACE_BODY.size:
+    if len(body) < INTERFACE_BODY.size:
         message = "an interface description is too short"
         raise CaptureError(message, start)
     link_type, _, snap_length = struct.unpack_from(order + "HHI", body)
     tsresol, offset_s = _TSRESOL_DEFAULT, 0
-    for code, value in _parse_options(order, body, _INTERFACE_BODY.size, start):
-        if code == _IF_TSRESOL:
+    for code, value in _parse_options(order, body, INTERFACE_BODY.size, start):
+        if code == IF_TSRESOL:
             if len(value) != 1:
                 message = f"the option if_tsresol has {len(value)} bytes instead of 1"
                 raise CaptureError(message, start)
@@ -407,30 +237,30 @@ def _parse_interface(order: str, body: bytes, start: int) -> _Interface:
 def _parse_enhanced(
     order: str, body: bytes, start: int, interfaces: list[_Interface]
 ) -> CapturedPacket:
-    if len(body) < _PACKET_BODY.size:
+    if len(body) < PACKET_BODY.size:
         message = "an enhanced packet block is too short"
         raise CaptureError(message, start)
     number, high, low, size, _original = struct.unpack_from(order + "IIIII", body)
     if number >= len(interfaces):
         message = f"a packet of interface {number}, of which there is no description"
         raise CaptureError(message, start)
-    end = _PACKET_BODY.size + size
+    end = PACKET_BODY.size + size
     if end > len(body):
-        message = f"a packet of {size} bytes in a block with {len(body) - _PACKET_BODY.size}"
+        message = f"a packet of {size} bytes in a block with {len(body) - PACKET_BODY.size}"
         raise CaptureError(message, start)
     outbound: bool | None = None
     for code, value in _parse_options(order, body, end + (-size & 3), start):
-        if code == _EPB_FLAGS:
+        if code == EPB_FLAGS:
             if len(value) != 4:
                 message = f"the option epb_flags has {len(value)} bytes instead of 4"
                 raise CaptureError(message, start)
             direction = struct.unpack(order + "I", value)[0] & _FLAG_DIRECTION_MASK
-            outbound = {_FLAG_INBOUND: False, _FLAG_OUTBOUND: True}.get(direction)
+            outbound = {FLAG_INBOUND: False, FLAG_OUTBOUND: True}.get(direction)
     interface = interfaces[number]
     return CapturedPacket(
         interface.time_ns(high << 32 | low),
         outbound,
-        body[_PACKET_BODY.size : end],
+        body[PACKET_BODY.size : end],
         number,
         interface.link_type,
     )
@@ -462,7 +292,7 @@ def _parse_options(
         # A block is a multiple of 4 bytes, so a header always fits.
         code, size = struct.unpack_from(order + "HH", body, position)
         position += 4
-        if code == _OPT_END:
+        if code == OPT_END:
             return
         if position + size > len(body):
             message = f"the option {code} has {size} bytes, the block only {len(body) - position}"
@@ -475,8 +305,8 @@ def _parse_options(
 _CLASSIC_MAGICS: Final = {
     b"\xd4\xc3\xb2\xa1": ("<", 1_000_000),
     b"\xa1\xb2\xc3\xd4": (">", 1_000_000),
-    b"\x4d\x3c\xb2\xa1": ("<", _NANOSECONDS),
-    b"\xa1\xb2\x3c\x4d": (">", _NANOSECONDS),
+    b"\x4d\x3c\xb2\xa1": ("<", NANOSECONDS),
+    b"\xa1\xb2\x3c\x4d": (">", NANOSECONDS),
 }
 _CLASSIC_HEADER_REST: Final = 20
 _CLASSIC_LINK_TYPE_MASK: Final = 0xFFFF  # above: the length of a frame check sequence
@@ -496,5 +326,5 @@ def _read_classic(reader: _Reader, order: str, per_second: int) -> Iterator[Capt
             message = f"a packet cannot be {size} bytes long"
             raise CaptureError(message, start + 8)
         data = reader.read(size, "a packet")
-        time_ns = seconds * _NANOSECONDS + fraction * _NANOSECONDS // per_second
+        time_ns = seconds * NANOSECONDS + fraction * NANOSECONDS // per_second
         yield CapturedPacket(time_ns, None, data, 0, link_type & _CLASSIC_LINK_TYPE_MASK)

@@ -19,8 +19,15 @@ def statistics(**changes: Any) -> Statistics:
 
 
 def test_columns_are_aligned() -> None:
-    one = statistics(user_bytes_sent=32_000_000, packets_sent=27_403, srtt=0.00042, ssthresh=None)
-    two = statistics(user_bytes_sent=0, packets_sent=9, srtt=0.0004, ssthresh=12_000)
+    one = statistics(
+        user_bytes_sent=32_000_000,
+        packets_sent=27_403,
+        smoothed_round_trip_time=0.00042,
+        ssthresh=None,
+    )
+    two = statistics(
+        user_bytes_sent=0, packets_sent=9, smoothed_round_trip_time=0.0004, ssthresh=12_000
+    )
     lines = statistics_table({"sender": one, "receiver": two}).splitlines()
     assert lines[0].split() == ["sender", "receiver"]
     ends = {len(line) for line in lines}
@@ -32,7 +39,7 @@ def test_columns_are_aligned() -> None:
 
 
 def test_what_nobody_has_is_left_out() -> None:
-    table = statistics_table({"": statistics(srtt=None, ssthresh=None)})
+    table = statistics_table({"": statistics(smoothed_round_trip_time=None, ssthresh=None)})
     assert "round-trip time" not in table
     assert "slow-start threshold" not in table
     assert "dropped" not in table
@@ -51,13 +58,16 @@ def test_drops_are_listed_by_reason() -> None:
 def test_every_field_of_the_traffic_is_shown() -> None:
     """A field that is counted later on must not be forgotten here."""
     hidden = {
+        "timestamp",
         "state",
         "flight",
         "unacknowledged",
+        "unack_data",
         "in_fast_recovery",
         "path_errors",
         "path_is_active",
-        "peer_window",
+        "path_mtu_state",
+        "receiver_window",
         "own_window",
         "buffered_amount",
         "held",
@@ -67,12 +77,14 @@ def test_every_field_of_the_traffic_is_shown() -> None:
         "outbound_streams",
         "inbound_streams",
     }
-    base = statistics(srtt=0.001)
+    base = statistics(smoothed_round_trip_time=0.001)
     table = statistics_table({"": base})
     for field in attrs.fields(Statistics):
-        if field.name in hidden or field.name == "srtt":
+        if field.name in hidden or field.name == "smoothed_round_trip_time":
             continue
         value = getattr(base, field.name)
-        other = not value if isinstance(value, bool) else (value or 0) + 77_777
-        changed = statistics(srtt=0.001, **{field.name: other})
+        other: object = f"not {value}"
+        if not isinstance(value, str):
+            other = not value if isinstance(value, bool) else (value or 0) + 77_777
+        changed = statistics(smoothed_round_trip_time=0.001, **{field.name: other})
         assert statistics_table({"": changed}) != table, field.name

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rtcsctp.cli import units
 from rtcsctp.cli.units import format_count, format_duration, format_rate, format_size, parse_size
 
 
@@ -88,3 +89,56 @@ def test_one_thing_is_not_many() -> None:
     assert format_count(1, "message") == "1 message"
     assert format_count(0, "message") == "0 messages"
     assert format_count(12345, "message") == "12,345 messages"
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [
+        ("10Mbit/s", 10e6),
+        ("10M", 10e6),
+        ("64 kbit", 64e3),
+        ("1.5Gbps", 1.5e9),
+        ("9600", 9600),
+        ("1.25 MB/s", 10e6),
+        ("100kB/s", 800e3),
+    ],
+)
+def test_bit_rates(text: str, rate: float) -> None:
+    assert units.parse_bit_rate(text) == pytest.approx(rate)
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1M", "10MB", "ten", "1" * 100, "10Mbit/h", "nan"])
+def test_what_is_no_bit_rate(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a rate above 0"):
+        units.parse_bit_rate(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "time"), [("50ms", 0.05), ("1.5 s", 1.5), ("2min", 120), ("200us", 2e-4), ("0s", 0)]
+)
+def test_durations_with_units(text: str, time: float) -> None:
+    assert units.parse_duration(text) == pytest.approx(time)
+
+
+@pytest.mark.parametrize("text", ["50", "", "-1s", "1 day", "1" * 100 + "s"])
+def test_what_is_no_duration(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a time with its unit"):
+        units.parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "share"), [("1%", 0.01), ("0.5 %", 0.005), ("0.01", 0.01), ("0", 0), ("100%", 1)]
+)
+def test_shares(text: str, share: float) -> None:
+    assert units.parse_share(text) == pytest.approx(share)
+
+
+@pytest.mark.parametrize("text", ["1", "2", "101%", "-1%", "", "half", "1" * 100])
+def test_what_is_no_share(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a share"):
+        units.parse_share(text)
+
+
+def test_bit_rates_are_shown() -> None:
+    assert units.format_bit_rate(12_345_678) == "12.3 Mbit/s"
+    assert units.format_bit_rate(999) == "999 bit/s"

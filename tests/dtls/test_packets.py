@@ -95,7 +95,7 @@ def test_statistics_count_packets() -> None:
     sent, received = a.statistics(), b.statistics()
     assert (sent.records_sent, sent.bytes_sent) == (2, 30)
     assert (received.records_received, received.bytes_received) == (2, 30)
-    assert received.state is DtlsState.CONNECTED
+    assert received.dtls_state is DtlsState.CONNECTED
 
 
 # ------------------------------------------------------------------------------- what is dropped

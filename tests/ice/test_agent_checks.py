@@ -488,7 +488,7 @@ def test_binding_indication_is_a_keepalive() -> None:
     probe.now += 3
     indication = build(Method.BINDING, StunClass.INDICATION, bytes(12), ())
     assert probe.deliver(indication) == []
-    assert probe.agent.statistics().pairs[0].last_packet_received == probe.now
+    assert probe.agent.statistics().pairs[0].last_packet_received_timestamp == probe.now
 
 
 def test_sending_is_one_transmit_with_the_very_list() -> None:

@@ -613,7 +613,11 @@ async def test_statistics_count_what_the_user_sent_and_received(
         for _ in range(3):
             await far.receive()
         sent, received = near.statistics(), far.statistics()
-        assert (sent.label, sent.protocol, sent.id) == ("label", "proto", near.id)
+        assert (sent.label, sent.protocol, sent.data_channel_identifier) == (
+            "label",
+            "proto",
+            near.id,
+        )
         assert (sent.messages_sent, sent.bytes_sent) == (3, 12)
         assert (received.messages_received, received.bytes_received) == (3, 12)
         assert (sent.state, sent.buffered_amount) == ("open", 0)

@@ -382,6 +382,22 @@ def test_forward_tsn_stops_before_what_is_still_wanted() -> None:
     assert forwards(peer)[0].new_cumulative_tsn == reliable.tsn + 1
 
 
+@pytest.mark.parametrize("interleaving", [False, True])
+def test_many_gaps_in_one_flight_do_not_take_a_round_trip_each(interleaving: bool) -> None:
+    config = Config(interleaving=interleaving, initial_cwnd=200, max_burst=200)
+    pair = Pair(config, network=Network(Conditions(delay=0.05), seed=1))
+    pair.connect()
+    pair.network.a_to_b.conditions = Conditions(delay=0.05, loss=0.3)
+    began = pair.now
+    for _ in range(200):
+        pair.a.send(0, bytes(1000), unordered=True, max_retransmits=0, now=began)
+    pair.settle()
+    assert pair.network.a_to_b.counters.lost > 40
+    pair.network.a_to_b.conditions = Conditions(delay=0.05)
+    pair.run_until(lambda: pair.a.sender.is_drained)
+    assert pair.now - began < 1  # ten round trips
+
+
 def test_forward_tsn_fits_its_packet_and_the_rest_follows() -> None:
     """RFC 3758 3.5, C4."""
     peer = established(Config(initial_cwnd=100), outbound=1000, inbound=1000)

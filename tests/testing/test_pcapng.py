@@ -112,8 +112,6 @@ def test_a_file_object_stays_open() -> None:
 
 
 def test_misuse_is_refused() -> None:
-    with pytest.raises(ValueError, match="at least one interface"):
-        Capture(io.BytesIO(), interfaces=[])
     capture = Capture(io.BytesIO())
     with pytest.raises(ValueError, match="interface 1 of a capture with 1"):
         capture.record(b"", 0.0, outbound=True, interface=1)
@@ -289,3 +287,18 @@ def test_packets_before_the_damage_are_given() -> None:
     assert next(packets).data == b"second packet"
     with pytest.raises(CaptureError, match="within a block: 30 of 32 bytes"):
         next(packets)
+
+
+def test_interfaces_can_be_added_while_it_is_written() -> None:
+    file = io.BytesIO()
+    with Capture(file, interfaces=()) as capture:
+        with pytest.raises(ValueError, match="0 interface"):
+            capture.record(b"none", 0.0, outbound=True)
+        assert capture.add_interface("first") == 0
+        capture.record(b"one", 1.0, outbound=True)
+        assert capture.add_interface("second") == 1
+        capture.record(b"two", 2.0, outbound=False, interface=1)
+        assert capture.interfaces == ("first", "second")
+    file.seek(0)
+    packets = list(read_pcapng_untrusted(file))
+    assert [(packet.interface, packet.data) for packet in packets] == [(0, b"one"), (1, b"two")]

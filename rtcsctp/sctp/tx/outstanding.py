@@ -5,11 +5,16 @@ compared with the last one: only ranges that are newly acknowledged, or newly mi
 so a SACK costs what it changes and not what is in flight.
 
 Nothing is changed before a SACK has been judged as a whole (pitfall S11).
+
+A SACK may be *cut*: it has so many gap blocks that the receiver had no room, or no will, to report
+more. Of what lies behind the last block it says nothing: that neither is missing, nor taken back,
+nor came late when a later SACK reports it.
 """
 
 from __future__ import annotations
 
 import heapq
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
 from rtcsctp.errors import RemoteProtocolError
@@ -17,14 +22,22 @@ from rtcsctp.sctp.tx.delivery import Transmission
 from rtcsctp.sctp.tx.misses import MissFrontiers
 from rtcsctp.sctp.tx.records import Outgoing, Sent, SentState
 
-__all__ = ["AckInfo", "Outstanding"]
+__all__ = ["UNCUT", "AckInfo", "Outstanding"]
 
 Range = tuple[int, int]
+
+UNCUT = 1 << 62
+"""A TSN above all others."""
+
+_MAY_BE_CUT = 20
+"""Gap blocks from which on a SACK may be cut: dcSCTP reports so many at most; others what a packet
+holds, which is more (about 290)."""
 
 _IN_FLIGHT = SentState.IN_FLIGHT
 _LOST = SentState.LOST
 _ACKED = SentState.ACKED
 _ABANDONED = SentState.ABANDONED
+_UNTOLD = SentState.UNTOLD
 
 
 class AckInfo:
@@ -42,9 +55,12 @@ class AckInfo:
         "reordered",
         "resent",
         "rtt_acked",
+        "spoken",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, spoken: int = UNCUT) -> None:
+        self.spoken = spoken
+        """`Outstanding.spoken` before: what lies above may have arrived long ago."""
         self.cumulative_moved = False
         self.newly_acked = 0
         """Bytes with headers and padding; without what was abandoned, or acknowledged before."""
@@ -61,7 +77,8 @@ class AckInfo:
         self.newest_again = False
         """It had been sent before."""
         self.once: Transmission | None = None
-        """The last burst that something newly acknowledged, and sent only once, was sent in."""
+        """The last burst that something newly acknowledged, and sent only once, was sent in: it has
+        just arrived."""
         self.reordered = False
         """Something sent only once arrived after what has a higher TSN."""
         self.resent: list[Transmission] = []
@@ -79,7 +96,7 @@ class AckInfo:
             self.newest = burst
         if again:
             self.resent.append(burst)
-        elif self.once is None or burst.number > self.once.number:
+        elif (self.once is None or burst.number > self.once.number) and record.tsn <= self.spoken:
             self.once = burst
 
 
@@ -92,6 +109,7 @@ class Outstanding:
         "_lost",
         "_misses",
         "_resent",
+        "_walked",
         "advanced_ack_point",
         "cumulative",
         "flight",
@@ -100,6 +118,7 @@ class Outstanding:
         "payload",
         "records",
         "rtt_tsn",
+        "spoken",
     )
 
     def __init__(self, initial_tsn: int) -> None:
@@ -109,6 +128,7 @@ class Outstanding:
         """Cumulative TSN Ack Point."""
         self.advanced_ack_point = initial_tsn - 1
         """Advanced.Peer.Ack.Point of RFC 3758: up to here all is acknowledged or abandoned."""
+        self._walked = initial_tsn - 1  # up to here it could move, if what follows is abandoned
         self.flight = 0
         """Bytes in flight, with headers and padding."""
         self.payload = 0
@@ -117,6 +137,8 @@ class Outstanding:
         """Bytes of user data that wait to be sent again."""
         self.rtt_tsn: int | None = None
         """The TSN whose acknowledgement will measure a round trip."""
+        self.spoken = UNCUT
+        """The highest TSN that the last SACK speaks of, if it may be cut."""
         self._blocks: list[Range] = []  # acknowledged by gap blocks, absolute, sorted, disjoint
         self._lost: list[int] = []  # heap of TSNs to send again; entries may be outdated
         self._resent: list[tuple[int, int]] = []  # heap of (miss key, TSN) of what was sent again
@@ -185,11 +207,22 @@ class Outstanding:
 
     def mark_lost(self, record: Sent) -> None:
         """A chunk in flight is taken for lost, and waits to be sent again."""
+        if record.state is _IN_FLIGHT:
+            self.flight -= record.wire_size
+            self.payload -= record.size
         record.state = _LOST
-        self.flight -= record.wire_size
-        self.payload -= record.size
         self.lost_payload += record.size
         heapq.heappush(self._lost, record.tsn)
+
+    def set_aside(self, record: Sent) -> None:
+        """A chunk is in flight no longer, but what became of it will be known later."""
+        record.state = _UNTOLD
+        self.flight -= record.wire_size
+        self.payload -= record.size
+
+    def untold(self) -> list[Sent]:
+        """Every chunk that was set aside, in TSN order."""
+        return [record for record in self.records.values() if record.state is _UNTOLD]
 
     def in_flight(self) -> list[Sent]:
         """Every chunk in flight, in TSN order."""
@@ -236,9 +269,11 @@ class Outstanding:
         if cumulative < self.cumulative:
             return None
         blocks = self._judge(cumulative, offsets)
-        info = AckInfo()
+        info = AckInfo(self.spoken)
         if cumulative > self.cumulative:
             self._advance(cumulative, info)
+        # The TSN behind a block has not arrived, or it would be in the block.
+        self.spoken = blocks[-1][1] + 1 if len(offsets) >= _MAY_BE_CUT else UNCUT
         if blocks or self._blocks:
             self._acknowledge_gaps(blocks, info)
         return info
@@ -266,7 +301,7 @@ class Outstanding:
         else:
             self._advance_in_order(cumulative, info)
         if self.rtt_tsn is not None and self.rtt_tsn <= cumulative:
-            info.rtt_acked = True
+            info.rtt_acked = self.rtt_tsn <= info.spoken
             self.rtt_tsn = None
         info.cumulative_moved = cumulative > self.cumulative
         self.cumulative = cumulative
@@ -288,6 +323,9 @@ class Outstanding:
                 lost += record.wire_size
                 lost_payload += record.size
                 latest = record
+            elif state is _UNTOLD:
+                lost += record.wire_size
+                latest = record
         self.flight -= flight
         self.payload -= payload
         self.lost_payload -= lost_payload
@@ -298,7 +336,7 @@ class Outstanding:
 
     def _advance_with_care(self, cumulative: int, info: AckInfo) -> None:
         pop = self.records.pop
-        highest = self._blocks[-1][1] if self._blocks else 0
+        highest = min(self._blocks[-1][1], info.spoken) if self._blocks else 0
         acked = 0
         for tsn in range(self.cumulative + 1, cumulative + 1):
             record = pop(tsn)
@@ -308,7 +346,7 @@ class Outstanding:
                 self.payload -= record.size
             elif state is _LOST:
                 self.lost_payload -= record.size
-            else:
+            elif state is not _UNTOLD:
                 continue
             acked += record.wire_size
             info.highest_new = tsn
@@ -319,17 +357,26 @@ class Outstanding:
 
     def _acknowledge_gaps(self, blocks: list[Range], info: AckInfo) -> None:
         records = self.records
-        highest = self._blocks[-1][1] if self._blocks else 0
-        for start, end in _subtract(blocks, self._blocks):
+        highest = min(self._blocks[-1][1], info.spoken) if self._blocks else 0
+        before = self._blocks
+        if self.spoken < UNCUT and before and before[-1][1] > self.spoken:
+            before, beyond = _split(before, self.spoken)
+            self._blocks = blocks + beyond
+        else:
+            self._blocks = blocks
+        for start, end in _subtract(blocks, before):
             for tsn in range(start, end + 1):
                 record = records.get(tsn)
-                if record is None or record.state not in (_IN_FLIGHT, _LOST):
+                if record is None:
                     continue
-                if record.state is _IN_FLIGHT:
+                state = record.state
+                if state is _IN_FLIGHT:
                     self.flight -= record.wire_size
                     self.payload -= record.size
-                else:
+                elif state is _LOST:
                     self.lost_payload -= record.size
+                elif state is not _UNTOLD:
+                    continue
                 record.state = _ACKED
                 info.note(record)
                 if tsn < highest and record.transmissions == 1:
@@ -337,23 +384,23 @@ class Outstanding:
                 info.newly_acked += record.wire_size
                 info.highest_new = max(tsn, info.highest_new or tsn)
                 if tsn == self.rtt_tsn:
-                    info.rtt_acked = True
+                    info.rtt_acked = tsn <= info.spoken
                     self.rtt_tsn = None
-        for start, end in _subtract(self._blocks, blocks):
+        for start, end in _subtract(before, blocks):
             for tsn in range(max(start, self.cumulative + 1), end + 1):
                 record = records.get(tsn)
                 if record is not None and record.state is _ACKED:
                     self._renege(record)
                     info.reneged = True
-        self._blocks = blocks
 
     def _renege(self, record: Sent) -> None:
         """The receiver dropped what it had acknowledged (6.2.1 D iii).
 
         While it was acknowledged, no SACK reported it missing: the count begins with this one, if
-        that acknowledges something new. A SACK that is cut to a packet may leave out blocks, too.
+        that acknowledges something new.
         """
         record.state = _IN_FLIGHT
+        self._walked = min(self._walked, record.tsn - 1)
         self.flight += record.wire_size
         self.payload += record.size
         record.miss_key = max(record.tsn, self._misses.first)
@@ -373,7 +420,7 @@ class Outstanding:
             return []
         h = info.highest_new
         if recovering and info.cumulative_moved and self._blocks:
-            h = max(h or 0, self._blocks[-1][1])
+            h = max(h or 0, min(self._blocks[-1][1], self.spoken))
         if h is None:
             return []
         misses = self._misses
@@ -400,18 +447,32 @@ class Outstanding:
     # -------------------------------------------------------------------------- abandonment
 
     def advance_ack_point(self) -> bool:
-        """Move the advanced ack point over what is abandoned (RFC 3758 3.5 C2); did it move?"""
-        before = tsn = self.advanced_ack_point
+        """Move the advanced ack point over what is abandoned (RFC 3758 3.5 C2); did it move?
+
+        Also over what lies between and has arrived, if it is of messages that may be abandoned.
+        Else each round trip could skip one gap, and where more than one packet is lost in each, the
+        cumulative TSN would fall behind without end. Should the receiver take one of those back,
+        it is lost, as it may be.
+        """
+        before = point = self.advanced_ack_point
+        tsn = max(point, self._walked)
         records = self.records
-        while (record := records.get(tsn + 1)) is not None and record.state is _ABANDONED:
+        while (record := records.get(tsn + 1)) is not None:
+            if record.state is _ABANDONED:
+                point = tsn + 1
+            elif record.state is not _ACKED or record.message.chunks is None:
+                break
             tsn += 1
-        self.advanced_ack_point = tsn
-        return tsn > before
+        self._walked = tsn
+        self.advanced_ack_point = point
+        return point > before
 
     def abandoned(self) -> Iterator[Sent]:
-        """The chunks between the cumulative TSN and the advanced ack point."""
+        """What has not arrived of the chunks up to the advanced ack point."""
         for tsn in range(self.cumulative + 1, self.advanced_ack_point + 1):
-            yield self.records[tsn]
+            record = self.records[tsn]
+            if record.state is not _ACKED:
+                yield record
 
     # -------------------------------------------------------------------------------- reset
 
@@ -425,6 +486,7 @@ class Outstanding:
         self._blocks.clear()
         self._lost.clear()
         self._resent.clear()
+        self.spoken = UNCUT
         self.flight = self.payload = self.lost_payload = 0
         self.rtt_tsn = None
         return list(messages.values())
@@ -433,6 +495,17 @@ class Outstanding:
 def _counts_from_itself(record: Sent) -> bool:
     """Whether all that is above a chunk tells of it: it was sent once, and not reneged on."""
     return record.transmissions == 1 and record.miss_key == record.tsn
+
+
+def _split(ranges: list[Range], last: int) -> tuple[list[Range], list[Range]]:
+    """What `ranges` have up to `last`, and behind it; at most one is looked at."""
+    i = bisect_left(ranges, (last + 1, 0))
+    below, beyond = ranges[:i], ranges[i:]
+    if below and below[-1][1] > last:
+        start, end = below[-1]
+        below[-1] = (start, last)
+        beyond.insert(0, (last + 1, end))
+    return below, beyond
 
 
 def _subtract(ranges: Sequence[Range], others: Sequence[Range]) -> Iterator[Range]:

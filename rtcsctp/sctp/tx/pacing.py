@@ -3,8 +3,13 @@
 A bucket fills with bytes at the rate that the congestion controller names, and each packet takes
 its size out. When it is empty, nothing leaves until it has enough for one burst: about a
 millisecond's worth, one packet at least and sixteen at most, which is what the network layer below
-sends with one call. Timers come late, by a millisecond or more; so what has run in meanwhile is
-kept, up to sixteen packets or two milliseconds' worth.
+sends with one call.
+
+Timers come late: by a millisecond on an idle computer, by ten or more where the process has to wait
+for its turn. While something waits that only the rate holds back, all that has run in meanwhile is
+kept, up to 25 ms' worth, so that the rate is kept on average; the congestion window still bounds
+what that may be. While there is nothing to send, or a window is full, sixteen packets or two
+milliseconds' worth are kept: a pause must not end in a burst.
 """
 
 from __future__ import annotations
@@ -16,17 +21,20 @@ __all__ = ["Pacer"]
 _BURST_PACKETS = 16
 _BURST_SECONDS = 0.001
 _KEPT_SECONDS = 0.002
+_LATE_SECONDS = 0.025
 
 
 class Pacer:
     """A bucket of bytes."""
 
-    __slots__ = ("_at", "_credit", "_empty", "resume_at")
+    __slots__ = ("_at", "_credit", "_empty", "is_behind", "resume_at")
 
     def __init__(self) -> None:
         self._at = -math.inf
         self._credit = 0.0
         self._empty = False
+        self.is_behind = False
+        """More could have been sent when it was last looked at, so to come back late costs rate."""
         self.resume_at = 0.0
         """When there will be enough again, if `allowance` gave nothing."""
 
@@ -36,7 +44,8 @@ class Pacer:
         What leaves may be more, by less than a packet.
         """
         if now > self._at:
-            most = max(_BURST_PACKETS * packet, _KEPT_SECONDS * rate)
+            kept = _LATE_SECONDS if self.is_behind else _KEPT_SECONDS
+            most = max(_BURST_PACKETS * packet, kept * rate)
             self._credit = min(self._credit + (now - self._at) * rate, most)
             self._at = now
         if self._credit > 0 and not self._empty:
@@ -58,3 +67,4 @@ class Pacer:
         self._at = -math.inf
         self._credit = 0.0
         self._empty = False
+        self.is_behind = False

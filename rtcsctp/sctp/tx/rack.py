@@ -5,6 +5,12 @@ sent before it, and is not acknowledged within a round trip and a *reordering wi
 sent, is taken for lost. That holds for chunks sent again, too: the oldest burst is looked at first,
 and one that is done with leaves, so each transmission of a chunk is looked at once.
 
+New chunks leave in the order of their TSNs. Where a SACK may be cut to what a packet holds
+(`Outstanding.spoken`), those that it does not speak of may well have arrived. When their time is
+over they are set aside: no longer in flight, or nothing might be sent that brings the SACK that
+will tell, and not sent again before that tells. So chunks that were sent again have a queue of
+their own.
+
 The reordering window is a quarter of the shortest round trip, times a factor that grows by one per
 round trip in which the peer reports duplicates (what was taken for lost had arrived), and falls
 back to one when sixteen recoveries have passed without; never more than the smoothed round trip
@@ -18,7 +24,7 @@ from collections import deque
 
 from rtcsctp.sctp.tx.delivery import Transmission
 from rtcsctp.sctp.tx.outstanding import AckInfo, Outstanding
-from rtcsctp.sctp.tx.records import Sent
+from rtcsctp.sctp.tx.records import UNTOLD, Sent
 
 __all__ = ["Rack"]
 
@@ -46,12 +52,16 @@ class Rack:
         "_round",
         "_rtt",
         "_sent",
+        "_sent_again",
+        "_untold",
         "due",
         "reordering_seen",
     )
 
     def __init__(self) -> None:
         self._sent: deque[Transmission] = deque()
+        self._sent_again: deque[Transmission] = deque()
+        self._untold: deque[Sent] = deque()
         self.reordering_seen = False
         """Something arrived after what was sent later, without having been sent again."""
         self.path_changed()
@@ -89,9 +99,17 @@ class Rack:
         """A burst was sent."""
         self._sent.append(burst)
 
+    def sent_again(self, burst: Transmission, record: Sent) -> None:
+        """`record`, which had been sent before, was sent in `burst`."""
+        if not burst.resent:
+            self._sent_again.append(burst)
+        burst.resent.append(record)
+
     def forget_sent(self) -> None:
         """Nothing is in flight any more: T3-rtx expired, or all begins anew."""
         self._sent.clear()
+        self._sent_again.clear()
+        self._untold.clear()
         self.due = None
 
     def delivered(self, info: AckInfo, now: float) -> None:
@@ -146,40 +164,75 @@ class Rack:
     ) -> list[Sent]:
         """Chunks in flight that are lost by now (step 5); sets `due`."""
         self.due = None
-        newest, sent = self._newest, self._sent
+        newest = self._newest
         found: list[Sent] = []
-        wait = self._rtt + self.window(srtt, recovering=recovering) if srtt is not None else 0.0
-        while sent:
-            burst = sent[0]
-            record = _next_in_flight(burst, outstanding)
+        if newest is None or srtt is None:
+            return found
+        before = now - self._rtt - self.window(srtt, recovering=recovering) + _TICK
+        again, new = self._sent_again, self._sent
+        while again:
+            burst = again[0]
+            record = _next_resent(burst, outstanding)
             if record is None:
-                sent.popleft()
-                continue
-            if newest is None or srtt is None or burst.number > newest.number:
+                again.popleft()
+            elif self._is_lost(burst, record, newest, before, now):
+                found.append(record)
+                burst.resent.pop()
+            else:
                 break
-            if burst is newest and record.tsn >= self._newest_tsn:
+        spoken, untold = outstanding.spoken, self._untold
+        while untold and untold[0].tsn <= spoken:
+            record = untold.popleft()
+            if record.state is UNTOLD and record.tsn > outstanding.cumulative:
+                found.append(record)
+        while new:
+            burst = new[0]
+            record = _next_new(burst, outstanding)
+            if record is None:
+                new.popleft()
+            elif self._is_lost(burst, record, newest, before, now):
+                burst.next = record.tsn + 1
+                if record.tsn <= spoken:
+                    found.append(record)
+                else:
+                    outstanding.set_aside(record)
+                    untold.append(record)
+            else:
                 break
-            due = burst.sent_at + wait
-            if due > now + _TICK:
-                self.due = due
-                break
-            found.append(record)
-            _step_over(burst, record)
         return found
 
+    def _is_lost(
+        self, burst: Transmission, record: Sent, newest: Transmission, before: float, now: float
+    ) -> bool:
+        """Whether what was sent in `burst` is lost, for being sent `before`; sets `due`."""
+        if burst.number > newest.number:
+            return False
+        if burst is newest and record.tsn >= self._newest_tsn:
+            return False
+        if burst.sent_at <= before:
+            return True
+        due = now + (burst.sent_at - before) + _TICK
+        if self.due is None or due < self.due:
+            self.due = due
+        return False
 
-def _next_in_flight(burst: Transmission, outstanding: Outstanding) -> Sent | None:
-    """The next chunk that is in flight since `burst`; what comes before it is not looked at again.
 
-    What was sent again has the lower TSNs, and comes first.
-    """
+def _next_resent(burst: Transmission, outstanding: Outstanding) -> Sent | None:
+    """The next chunk that was sent again in `burst`, and is in flight since."""
     resent, cumulative = burst.resent, outstanding.cumulative
     while resent:
         record = resent[-1]
         if record.tsn > cumulative and record.is_in_flight_since(burst):
             return record
         resent.pop()
-    tsn = max(burst.next, cumulative + 1)
+    return None
+
+
+def _next_new(burst: Transmission, outstanding: Outstanding) -> Sent | None:
+    """The next chunk that was sent first in `burst`, and is in flight since; what comes before it
+    is not looked at again.
+    """
+    tsn = max(burst.next, outstanding.cumulative + 1)
     records, end = outstanding.records, burst.end
     while tsn < end:
         record = records[tsn]
@@ -189,10 +242,3 @@ def _next_in_flight(burst: Transmission, outstanding: Outstanding) -> Sent | Non
         tsn += 1
     burst.next = tsn
     return None
-
-
-def _step_over(burst: Transmission, record: Sent) -> None:
-    if burst.resent:
-        burst.resent.pop()
-    else:
-        burst.next = record.tsn + 1

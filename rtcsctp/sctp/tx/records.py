@@ -10,7 +10,7 @@ from enum import IntEnum
 
 from rtcsctp.sctp.tx.delivery import UNSENT, Transmission
 
-__all__ = ["Outgoing", "Sent", "SentState"]
+__all__ = ["IN_FLIGHT", "UNTOLD", "Outgoing", "Sent", "SentState"]
 
 
 class Outgoing:
@@ -71,9 +71,11 @@ class SentState(IntEnum):
     LOST = 1  # waits to be sent again
     ACKED = 2  # by a gap block; the receiver may still take that back
     ABANDONED = 3  # given up; waits for FORWARD-TSN to be acknowledged
+    UNTOLD = 4  # arrived or lost by now, but SACKs are cut before they come to it
 
 
 IN_FLIGHT = SentState.IN_FLIGHT
+UNTOLD = SentState.UNTOLD
 
 
 class Sent:

@@ -18,11 +18,16 @@ from rtcsctp.sctp.tx.schedulers import Scheduler, make_scheduler
 
 __all__ = ["OutStream", "SendQueue"]
 
+_MAX_OUTSTANDING_SSN = 32_767
+_MARK_EVERY = 1024
+
 
 class OutStream:
     """One stream that we send on."""
 
     __slots__ = (
+        "_marks",
+        "_ssn_stop",
         "behind_barrier",
         "buffered",
         "low_threshold",
@@ -41,10 +46,8 @@ class OutStream:
         self.queue: deque[Outgoing] = deque()
         self.behind_barrier: deque[Outgoing] | None = None
         """Messages that wait for a reset to be answered; None when none is under way."""
-        self.next_sequence = 0
-        """SSN, or MID of ordered messages, that comes next."""
-        self.next_unordered = 0
-        """MID of unordered messages that comes next."""
+        self._marks: deque[tuple[int, int]] = deque()
+        self.renumber()
         self.buffered = 0
         self.low_threshold = 0
         self.priority = 0
@@ -52,6 +55,34 @@ class OutStream:
         """Messages that arrived up to this one go before all others; 0 if there are none."""
         self.weight = 1
         self.virtual_time = 0.0
+
+    def renumber(self) -> None:
+        """Numbers begin at zero; none is outstanding."""
+        self.next_sequence = 0
+        """SSN, or MID of ordered messages, that comes next."""
+        self.next_unordered = 0
+        """MID of unordered messages that comes next."""
+        self._ssn_stop = 0  # from this one on there is something to be done about them
+        self._marks.clear()
+
+    def free_ssns(self, next_tsn: int, cumulative: int) -> int:
+        """How many ordered DATA messages may begin, from `next_tsn` on, before asking again.
+
+        SSNs have 16 bits. RFC 9260 6.1 allows 65,535 ordered messages of a stream between what is
+        cumulatively acknowledged and the newest, but a receiver that compares them by RFC 1982
+        takes one that is half of that ahead for an old one. The oldest is known from a mark for
+        every 1,024 messages, which says which TSN they begin with.
+        """
+        marks, sequence = self._marks, self.next_sequence
+        if sequence < self._ssn_stop:
+            return self._ssn_stop - sequence
+        while len(marks) > 1 and marks[1][1] <= cumulative + 1:
+            marks.popleft()  # everything that it begins is acknowledged
+        if not marks or sequence >= marks[-1][0] + _MARK_EVERY:
+            marks.append((sequence, next_tsn))
+        end = marks[0][0] + _MAX_OUTSTANDING_SSN
+        self._ssn_stop = min(marks[-1][0] + _MARK_EVERY, end)
+        return max(self._ssn_stop - sequence, 0)
 
     @property
     def head_arrival(self) -> int:
@@ -244,7 +275,7 @@ class SendQueue:
         """The reset was answered; `from_zero` if it was performed."""
         waiting, stream.behind_barrier = stream.behind_barrier, None
         if from_zero:
-            stream.next_sequence = stream.next_unordered = 0
+            stream.renumber()
         if waiting:
             was_empty = not stream.queue
             stream.queue.extend(waiting)
@@ -266,7 +297,7 @@ class SendQueue:
             self.active.deactivate(stream)
             if stream.queue and stream.queue[0].offset:
                 self._rewind(stream, stream.queue[0])  # what it had sent was all acknowledged
-            stream.next_sequence = stream.next_unordered = 0
+            stream.renumber()
             if stream.behind_barrier is not None:
                 stream.queue.extend(stream.behind_barrier)
                 stream.behind_barrier = None

@@ -53,10 +53,6 @@ _SHORTEST_PACED = 0.002
 _MAX_OUTSTANDING = 65_535
 """Chunks with a TSN that are not cumulatively acknowledged: what gap blocks can report."""
 
-_MAX_OUTSTANDING_SSN = 32_767
-"""The same for DATA, whose SSN has 16 bits. RFC 9260 6.1 allows 65,535 ordered messages of a
-stream, but a receiver that compares SSNs by RFC 1982 takes one so far ahead for an old one."""
-
 Abandoned = tuple[int, int, bool]
 """Stream, size in bytes, and whether part of the message had been sent."""
 
@@ -79,7 +75,6 @@ class Sender:
         "_header",
         "_is_opportunity",
         "_last_sent",
-        "_max_outstanding",
         "_may_probe",
         "_min_fragment",
         "_one_packet",
@@ -95,6 +90,7 @@ class Sender:
         "abandoned_messages",
         "chunks_sent",
         "congestion",
+        "fast_recoveries",
         "fast_retransmits",
         "interleaved",
         "large_losses",
@@ -107,7 +103,9 @@ class Sender:
         "queue",
         "restarts_t3",
         "rto",
+        "spurious_recoveries",
         "suspended",
+        "tail_loss_probes",
         "timeout_retransmits",
         "user_bytes_sent",
         "waits_for_window",
@@ -128,6 +126,9 @@ class Sender:
         self.user_bytes_sent = 0
         self.fast_retransmits = 0
         self.timeout_retransmits = 0
+        self.fast_recoveries = 0
+        self.spurious_recoveries = 0
+        self.tail_loss_probes = 0
         self.suspended = False
         """An association reset is under way: no message may begin (RFC 6525 5.1.4 C2)."""
         self._base_pmdcs = self.pmdcs = config.mtu - COMMON_HEADER_SIZE
@@ -148,7 +149,6 @@ class Sender:
         self._full_payload = self.pmdcs - self._header
         self._min_fragment = (self._base_pmdcs - self._header) // 4
         self._oversize_until = initial_tsn  # chunks below may be larger than pmdcs
-        self._max_outstanding = _MAX_OUTSTANDING if interleaved else _MAX_OUTSTANDING_SSN
         self.outstanding = Outstanding(initial_tsn)
         self.congestion: CongestionController = make_controller(
             config.congestion_control, config, self._base_pmdcs, self._rng
@@ -223,6 +223,16 @@ class Sender:
         return self._recovery_exit is not None
 
     @property
+    def min_rtt(self) -> float | None:
+        """The shortest round trip of the last ten seconds or more; None before the first."""
+        return self._rack.min_rtt
+
+    @property
+    def wants_tail_probe(self) -> bool:
+        """Nothing has come back for too long, and the next packet is a probe."""
+        return self._tail.wanted
+
+    @property
     def is_drained(self) -> bool:
         """Whether nothing waits, and nothing is in flight or unacknowledged."""
         return not self.queue.buffered and not self.outstanding.records
@@ -283,7 +293,15 @@ class Sender:
         return self.partially_reliable and self._evictable.find_below(priority) is not None
 
     def allow_burst(self, acked: int) -> None:
-        """An opportunity to send: Max.Burst packets, and what was just acknowledged (6.1 D)."""
+        """An opportunity to send: Max.Burst packets, and what was just acknowledged (6.1 D).
+
+        In slow start what was acknowledged counts twice: cwnd has grown by it, and a window that
+        is never full does not grow (7.2.1). RFC 9260 has Max.Burst alone; but where one SACK
+        answers a batch of packets, four for each would be the rate at which all is sent.
+        """
+        congestion = self.congestion
+        if congestion.cwnd <= congestion.ssthresh and self._recovery_exit is None:
+            acked *= 2
         limit = self.outstanding.flight + acked + self._config.max_burst * self.pmdcs
         self._burst_limit = max(self._burst_limit, limit) if not acked else limit
 
@@ -292,6 +310,16 @@ class Sender:
         self._forwarding.break_at(self.outstanding.next_tsn - 1)
 
     # --------------------------------------------------------------------------- one packet
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether `fill` would have nothing to send, whatever is allowed."""
+        return not (
+            self.queue.buffered
+            or self.outstanding.lost_payload
+            or self._tail.wanted
+            or self.waits_for_window
+        )
 
     def fill(self, room: int, now: float) -> list[bytes]:
         """DATA chunks for a packet with `room` bytes left; empty if nothing may or can be sent."""
@@ -311,14 +339,15 @@ class Sender:
             room = self._fill_lost(chunks, room, now)
         if not self.outstanding.lost_payload:
             room = self._fill_run(chunks, room, now)
-            self._fill_new(chunks, room, now, untouched=full and not chunks)
+            if room:
+                self._fill_new(chunks, room, now, untouched=full and not chunks)
         if chunks:
             self._fast_packet = False
             self._packet_ends(sum(map(len, chunks)), now)
         return chunks
 
     def fill_bulk(self, limit: int, now: float) -> list[bytes]:
-        """At most `limit` chunks that fill a packet each, out of the middle of one large message.
+        """At most `limit` chunks that fill a packet each, all of one large message.
 
         The same as `fill` would give, but without asking the scheduler again for each: only where
         the stream cannot change, and no chunk is the last of its message.
@@ -335,8 +364,10 @@ class Sender:
             return []
         message = stream.queue[0]
         size, wire_size = self._full_payload, self.pmdcs
-        start = message.offset
-        if not start or message.expires is not None:
+        start, length = message.offset, len(message.data)
+        if length - start <= size or message.expires is not None:
+            return []
+        if not start and not self._has_number(stream, message):
             return []
         if self._is_opportunity:
             self._is_opportunity = False
@@ -344,15 +375,18 @@ class Sender:
         ceiling, credit = self._ceiling(), self._credit(now)
         count = min(
             limit,
-            (len(message.data) - start - 1) // size,
+            (length - start - 1) // size,
             (ceiling - outstanding.flight + wire_size - 1) // wire_size,
             limit if credit is None else math.ceil(credit / wire_size),
             (self.peer_window - outstanding.payload) // size,
-            self._max_outstanding - len(outstanding.records),
+            _MAX_OUTSTANDING - len(outstanding.records),
         )
         if count <= 0:
             return []
-        flags = UNORDERED if message.unordered else 0
+        middle = flags = UNORDERED if message.unordered else 0
+        if not start:
+            flags |= BEGIN
+            self._number(stream, message)
         flight = outstanding.flight + count * wire_size
         fills = flight >= ceiling or outstanding.payload + (count + 1) * size > self.peer_window
         first = outstanding.next_tsn
@@ -369,11 +403,14 @@ class Sender:
                 limited.append(record)
             if fills and tsn == last:
                 flags |= IMMEDIATE
-            if interleaved:  # the middle of a message has an FSN, and no PPID
-                head = pack_i_data_header(0x40, flags, length, tsn & MASK32, stream_id, 0, mid, fsn)
+            if interleaved:
+                head = pack_i_data_header(
+                    0x40, flags, length, tsn & MASK32, stream_id, 0, mid, fsn or ppid
+                )
             else:
                 head = pack_data_header(0, flags, length, tsn & MASK32, stream_id, ssn, ppid)
             chunks.append(head + data[offset : offset + size])  # whole words: needs no padding
+            flags = middle
             offset += size
             fsn += 1
         outstanding.added(first + count, flight, count * size)
@@ -413,7 +450,7 @@ class Sender:
         outstanding.resend(record)
         burst = self._burst or self._begin_burst(now)
         record.transmission = burst
-        burst.resent.append(record)
+        self._rack.sent_again(burst, record)
         if outstanding.rtt_tsn is not None and record.tsn < outstanding.rtt_tsn:
             outstanding.rtt_tsn = None  # its acknowledgement may wait for this one (6.3.1, C5)
         if record.tsn == outstanding.cumulative + 1:
@@ -446,7 +483,7 @@ class Sender:
                 self._after_idle(now)
                 if ceiling is None:
                     limit = self._ceiling()
-            if outstanding.flight >= limit or len(outstanding.records) >= self._max_outstanding:
+            if outstanding.flight >= limit or not self._has_number(stream, message):
                 return
             if only is not None and only is not stream and not queue.active.switches_within_packet:
                 return
@@ -493,7 +530,8 @@ class Sender:
         """Messages that fit whole, one behind the other, as `_fill_new` would send them.
 
         Only of a stream that nothing competes with, and only while nothing stands out: the chunk
-        that ends a burst, with the I bit, is left to `_fill_new`. Gives the room that is left.
+        that ends a burst, with the I bit, is left to `_fill_new`. Gives the room that is left, 0
+        if nothing more goes into this packet.
         """
         queue, outstanding = self.queue, self.outstanding
         if len(queue.active) != 1 or self.suspended:
@@ -501,38 +539,38 @@ class Sender:
         stream = queue.next_stream()
         if stream is None or len(stream.queue) < _SHORT_RUN:
             return room
+        header = self._header
+        if stream.queue[0].offset or len(stream.queue[0].data) > room - header:
+            return room
         if not outstanding.flight:
             self._after_idle(now)
         spare = self._ceiling() - outstanding.flight
         window = self.peer_window - outstanding.payload - self._full_payload
-        most = min(len(stream.queue) - 1, self._max_outstanding - len(outstanding.records))
-        header, interleaved, records = self._header, self.interleaved, outstanding.records
-        burst = self._burst
+        most = min(len(stream.queue) - 1, self._free_numbers(stream))
+        interleaved, records = self.interleaved, outstanding.records
+        burst, packet_full, padding = self._burst, False, PADDING
         first = tsn = outstanding.next_tsn
         stream_id, total, on_wire = stream.stream_id, 0, 0
         for message in islice(stream.queue, max(most, 0)):
             data = message.data
             size = len(data)
             wire_size = header + ((size + 3) & ~3)
-            if wire_size > room or wire_size >= spare or size > window or message.offset:
-                break
-            if message.expires is not None:
+            if wire_size > room:
+                packet_full = size <= self._full_payload and message.expires is None
+                break  # it fits the next packet whole
+            if wire_size >= spare or size > window or message.expires is not None:
                 break
             if burst is None:
                 burst = self._begin_burst(now)
-            flags = BEGIN | END
-            if not message.unordered:
+            if message.unordered:
+                flags = UNORDERED | BEGIN | END
+                self._number(stream, message)
+            else:
+                flags = BEGIN | END
                 message.sequence = stream.next_sequence
                 stream.next_sequence += 1
-            else:
-                flags |= UNORDERED
-                if interleaved:
-                    message.sequence = stream.next_unordered
-                    stream.next_unordered += 1
             message.offset = size
-            message.next_fsn = 1
-            record = Sent(tsn, message, 0, size, wire_size, flags, 0, burst)
-            records[tsn] = record
+            records[tsn] = record = Sent(tsn, message, 0, size, wire_size, flags, 0, burst)
             if message.chunks is not None:
                 message.chunks.append(record)
             if interleaved:
@@ -556,7 +594,7 @@ class Sender:
                     message.sequence & MASK16,
                     message.ppid,
                 )
-            chunks.append(head + data + PADDING[size & 3])
+            chunks.append(head + data + padding[size & 3] if size & 3 else head + data)
             tsn += 1
             room -= wire_size
             spare -= wire_size
@@ -573,7 +611,32 @@ class Sender:
             self.messages_sent += count
             self.chunks_sent += count
             self.user_bytes_sent += total
-        return room
+        return 0 if packet_full else room
+
+    def _number(self, stream: OutStream, message: Outgoing) -> None:
+        """Give a message that begins its SSN or MID."""
+        if not message.unordered:
+            message.sequence = stream.next_sequence
+            stream.next_sequence += 1
+        elif self.interleaved:
+            message.sequence = stream.next_unordered
+            stream.next_unordered += 1
+
+    def _has_number(self, stream: OutStream, message: Outgoing) -> bool:
+        """Whether a chunk of `message` may have a TSN now, and a number for it if it begins it."""
+        if message.offset or message.unordered:
+            return len(self.outstanding.records) < _MAX_OUTSTANDING
+        return self._free_numbers(stream) > 0
+
+    def _free_numbers(self, stream: OutStream) -> int:
+        """How many whole messages of `stream` may be sent before asking again, for their TSNs and
+        SSNs; there are always MIDs.
+        """
+        outstanding = self.outstanding
+        tsns = _MAX_OUTSTANDING - len(outstanding.records)
+        if self.interleaved:
+            return tsns
+        return min(tsns, stream.free_ssns(outstanding.next_tsn, outstanding.cumulative))
 
     def _next_stream(self) -> OutStream | None:
         return self.queue.next_begun() if self.suspended else self.queue.next_stream()
@@ -585,12 +648,7 @@ class Sender:
         offset = message.offset
         if not offset:
             flags |= BEGIN
-            if not message.unordered:
-                message.sequence = stream.next_sequence
-                stream.next_sequence += 1
-            elif self.interleaved:
-                message.sequence = stream.next_unordered
-                stream.next_unordered += 1
+            self._number(stream, message)
             fsn = 0
             message.next_fsn = 1
         else:
@@ -661,12 +719,12 @@ class Sender:
             if burst.end > burst.next:
                 self._tail.restart(now)
             self.congestion.sent(self._burst_size, outstanding.flight, now)
-        if (
-            not self.queue.buffered
-            and outstanding.flight < self.congestion.cwnd
-            and not outstanding.lost_payload
-        ):
+        waits = self.queue.buffered > 0 or outstanding.lost_payload > 0
+        fits = outstanding.flight < self.congestion.cwnd
+        if fits and not waits:
             self._delivery.ran_dry(outstanding.flight)
+        window = self.peer_window - outstanding.payload
+        self._pacer.is_behind = waits and fits and window >= self._full_payload
 
     def _packet_ends(self, size: int, now: float) -> None:
         self._burst_size += size
@@ -779,6 +837,7 @@ class Sender:
             chunks.append(self._encode(record, record.flags | IMMEDIATE))
         burst = self._burst or self._begin_burst(now)
         self._tail.sent(outstanding.next_tsn - 1, burst, again=again)
+        self.tail_loss_probes += 1
         self._packet_ends(sum(map(len, chunks)), now)
         return chunks
 
@@ -881,6 +940,7 @@ class Sender:
             self._delivery.sample(acked, info.newest, rack.soonest)
             congestion.acked(acked)
         if self._undo.is_due(info.resent, duplicates, rack.soonest, now):
+            self.spurious_recoveries += 1
             congestion.spurious(now)
         if not outstanding.flight:
             congestion.all_acked()
@@ -910,10 +970,11 @@ class Sender:
         begins = self._recovery_exit is None
         if begins:
             self._undo.begin()
+            self.fast_recoveries += 1
             self._recovery_exit = self.outstanding.next_tsn - 1
             self._fast_packet = True
         for record in found:
-            if record.state is not SentState.IN_FLIGHT:
+            if record.state is not SentState.IN_FLIGHT and record.state is not SentState.UNTOLD:
                 continue  # giving up its message came first
             size += record.wire_size
             if record.transmission.number > latest.number:
@@ -938,6 +999,7 @@ class Sender:
         lost.lost = self._delivery.lost
         self.congestion.lost(lost)
         if begins:
+            self.fast_recoveries += 1
             self._recovery_exit = self.outstanding.next_tsn - 1
 
     def timed_out(self, now: float) -> None:
@@ -959,16 +1021,15 @@ class Sender:
         self._rack.forget_sent()
         self._tail.forget()
         self._undo.begin()
-        for record in self.outstanding.in_flight():
+        for record in self.outstanding.in_flight() + self.outstanding.untold():
             record.by_timeout = True
-            if record.state is SentState.IN_FLIGHT:  # giving up its message may have come first
-                self._lose(record)
+            self._lose(record)
         self._forwarding.update(self.outstanding)
         self._burst_limit = self.outstanding.flight + self._config.max_burst * self.pmdcs
 
     def _lose(self, record: Sent) -> None:
-        if record.state is not SentState.IN_FLIGHT:
-            return
+        if record.state is not SentState.IN_FLIGHT and record.state is not SentState.UNTOLD:
+            return  # giving up its message came first
         if record.wire_size > self._base_pmdcs:
             self.large_losses += 1
         if self._is_last_transmission(record):
@@ -1030,4 +1091,4 @@ class Sender:
         self.congestion, self._delivery = congestion, delivery
         self.suspended = False
         for stream in self.queue.streams():
-            stream.next_sequence = stream.next_unordered = 0
+            stream.renumber()

@@ -53,9 +53,12 @@ def message(
     )
 
 
-def record(outstanding: Outstanding, size: int = 100) -> Sent:
+def record(
+    outstanding: Outstanding, size: int = 100, *, max_retransmits: int | None = None
+) -> Sent:
     """Send one more chunk of `size` bytes, in 16 more on the wire."""
-    sent = Sent(outstanding.next_tsn, message(data=b"x" * size), 0, size, size + 16, 3, 0)
+    owner = message(data=b"x" * size, max_retransmits=max_retransmits)
+    sent = Sent(outstanding.next_tsn, owner, 0, size, size + 16, 3, 0)
     outstanding.add(sent)
     return sent
 

@@ -130,6 +130,44 @@ def test_chunk_of_the_same_burst_is_lost_only_if_it_lies_before() -> None:
     assert path.burst() == tsns[:2]
 
 
+def test_what_a_cut_sack_does_not_speak_of_is_not_lost() -> None:
+    """A packet holds so many gap blocks; dcSCTP reports twenty."""
+    path = Path()
+    tsns = path.full(60)
+    holes, behind = tsns[:40:2], tsns[43:]
+    path.pass_time(RTT)
+    path.sack(tsns[0] - 1, tsns[1:40:2])  # every chunk behind these has arrived, too
+    path.look()
+    assert path.burst() == holes
+    path.pass_time(RTT)
+    path.sack(tsns[2] - 1, tsns[3:42:2])  # the first is there now, and was sent after all others
+    again = path.burst()
+    assert not set(again) & set(behind)
+    in_flight = [record.tsn for record in path.sender.outstanding.in_flight()]
+    assert in_flight == [*holes[1:], *again]  # or nothing might be left to send
+    # A SACK with fewer blocks is whole: what it does not report is missing.
+    path.sack(tsns[4] - 1, [*tsns[5:40:2], *behind[1:]])
+    assert behind[0] in path.burst()
+
+
+def test_timeout_and_acknowledgements_hold_for_what_a_cut_sack_set_aside() -> None:
+    path = Path()
+    tsns = path.full(60)
+    path.pass_time(RTT)
+    path.sack(tsns[0] - 1, tsns[1:40:2])
+    path.look()
+    path.burst()
+    path.pass_time(RTT)
+    path.sack(tsns[2] - 1, tsns[3:42:2])
+    info = path.sack(tsns[49])
+    assert info is not None
+    assert info.newly_acked > 8 * PMDCS
+    path.time_out()
+    assert path.sender.outstanding.lost_payload == 10 * FULL
+    path.sack(tsns[-1])
+    assert path.sender.is_drained
+
+
 def test_number_of_retransmissions_holds_for_losses_found_by_time() -> None:
     """RFC 7496 3.1; pitfall S26."""
     path = Path()

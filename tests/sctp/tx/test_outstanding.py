@@ -15,7 +15,7 @@ from rtcsctp.sctp.tx.records import Sent, SentState
 
 from .builders import FIRST_TSN, blocks_above, message, record
 
-IN_FLIGHT, LOST, ACKED, ABANDONED = SentState
+IN_FLIGHT, LOST, ACKED, ABANDONED, UNTOLD = SentState
 
 
 def sent(count: int, *, first: int = FIRST_TSN) -> Outstanding:
@@ -265,6 +265,58 @@ def test_chunk_that_was_taken_back_is_in_flight_again_and_not_lost_at_once() -> 
     assert found.count(True) == 1
 
 
+def cut(cumulative: int) -> list[int]:
+    """Twenty chunks above `cumulative`, with a hole before each: as much as dcSCTP reports."""
+    return list(range(cumulative + 2, cumulative + 42, 2))
+
+
+def test_cut_sack_takes_nothing_back_behind_its_last_block() -> None:
+    outstanding = sent(60)
+    sack(outstanding, 0, *range(30, 36), *range(45, 61))
+    sack(outstanding, 0, *cut(0))  # up to 40, and 41 would be in the block if it had arrived
+    state = {tsn - FIRST_TSN + 1: r.state for tsn, r in outstanding.records.items()}
+    assert state[31] is IN_FLIGHT  # reported missing
+    assert state[34] is state[40] is ACKED
+    assert {state[tsn] for tsn in range(45, 61)} == {ACKED}
+    sack(outstanding, 0, *cut(0)[:19])  # this is all that the receiver has
+    assert outstanding.records[FIRST_TSN + 49].state is IN_FLIGHT
+
+
+def test_block_that_a_cut_sack_ends_in_is_split() -> None:
+    outstanding = sent(60)
+    sack(outstanding, 0, *range(30, 51))
+    sack(outstanding, 0, *cut(0))
+    tsns = [tsn - FIRST_TSN + 1 for tsn, r in outstanding.records.items() if r.state is ACKED]
+    assert tsns == [*cut(0), *range(42, 51)]
+    sack(outstanding, 50)
+    assert [r.tsn - FIRST_TSN + 1 for r in outstanding.in_flight()] == list(range(51, 61))
+
+
+def test_nothing_is_missing_behind_the_last_block_of_a_cut_sack() -> None:
+    outstanding = sent(70)
+    sack(outstanding, 0, 60)
+    found = [
+        *sack(outstanding, 0, 60, 61),
+        *sack(outstanding, 1, *cut(1), recovering=True),
+        *sack(outstanding, 2, *cut(2), recovering=True),
+        *sack(outstanding, 3, *cut(3), recovering=True),
+    ]
+    assert found
+    assert max(found) <= 44
+
+
+def test_what_a_cut_sack_left_out_measures_nothing_and_did_not_come_late() -> None:
+    outstanding = sent(70)
+    outstanding.rtt_tsn = FIRST_TSN + 49
+    sack(outstanding, 0, 60)
+    sack(outstanding, 0, *cut(0))
+    info = outstanding.handle_sack(FIRST_TSN - 1, blocks_above(0, range(40, 61)))
+    assert info is not None
+    assert info.newly_acked == (1 + 18) * 116  # 41, and what lies behind without 60
+    assert not info.rtt_acked
+    assert not info.reordered or info.spoken >= FIRST_TSN + 40
+
+
 # ----------------------------------------------------------------------------------- round trip
 
 
@@ -343,6 +395,50 @@ def test_ack_point_runs_over_what_is_given_up_only() -> None:
     assert not outstanding.advance_ack_point()
 
 
+def limited(count: int) -> Outstanding:
+    """Chunks in flight, each of a message that may be given up."""
+    outstanding = Outstanding(FIRST_TSN)
+    for _ in range(count):
+        record(outstanding, max_retransmits=0)
+    return outstanding
+
+
+def test_ack_point_runs_over_what_arrived_between_if_that_could_be_given_up() -> None:
+    """Else each FORWARD-TSN would skip one gap, and a round trip passes before the next."""
+    outstanding = limited(8)
+    outstanding.handle_sack(FIRST_TSN - 1, [(2, 3), (5, 5), (7, 7)])
+    for i in (0, 3, 5):
+        outstanding.abandon(outstanding.records[FIRST_TSN + i])
+    assert outstanding.advance_ack_point()
+    # To the last one that is given up: what is behind it needs no FORWARD-TSN.
+    assert outstanding.advanced_ack_point == FIRST_TSN + 5
+    assert [r.tsn - FIRST_TSN for r in outstanding.abandoned()] == [0, 3, 5]
+    outstanding.abandon(outstanding.records[FIRST_TSN + 7])
+    assert outstanding.advance_ack_point()
+    assert outstanding.advanced_ack_point == FIRST_TSN + 7
+
+
+def test_ack_point_stops_at_what_arrived_of_a_reliable_message() -> None:
+    """The receiver may still take it back (RFC 9260 6.2.1), and then it must be sent again."""
+    outstanding = sent(3)
+    outstanding.handle_sack(FIRST_TSN - 1, [(2, 2)])
+    for i in (0, 2):
+        outstanding.abandon(outstanding.records[FIRST_TSN + i])
+    assert outstanding.advance_ack_point()
+    assert outstanding.advanced_ack_point == FIRST_TSN
+
+
+def test_ack_point_stops_at_what_the_receiver_took_back() -> None:
+    outstanding = limited(5)
+    outstanding.handle_sack(FIRST_TSN - 1, [(2, 3)])
+    outstanding.abandon(outstanding.records[FIRST_TSN])
+    assert outstanding.advance_ack_point()
+    outstanding.handle_sack(FIRST_TSN - 1, [(2, 2)])
+    outstanding.abandon(outstanding.records[FIRST_TSN + 3])
+    assert not outstanding.advance_ack_point()
+    assert outstanding.advanced_ack_point == FIRST_TSN
+
+
 def test_restart_gives_back_what_was_not_acknowledged_in_order() -> None:
     """Pitfall S51: and not what was given up."""
     outstanding = Outstanding(FIRST_TSN)
@@ -389,10 +485,14 @@ class OutstandingAgainstNaive(RuleBasedStateMachine):
 
     # ---- sending
 
-    @rule(sizes=st.lists(st.integers(1, 50), min_size=1, max_size=8), measure=st.booleans())
-    def send(self, sizes: list[int], measure: bool) -> None:
+    @rule(
+        sizes=st.lists(st.integers(1, 50), min_size=1, max_size=8),
+        measure=st.booleans(),
+        max_retransmits=st.sampled_from([None, 0]),
+    )
+    def send(self, sizes: list[int], measure: bool, max_retransmits: int | None) -> None:
         for size in sizes:
-            added = record(self.real, size)
+            added = record(self.real, size, max_retransmits=max_retransmits)
             assert added.tsn == self.next
             self.chunks[self.next] = Chunk(added)
             self.next += 1
@@ -564,13 +664,19 @@ class OutstandingAgainstNaive(RuleBasedStateMachine):
     def move_ack_point(self) -> None:
         before = self.real.advanced_ack_point
         moved = self.real.advance_ack_point()
-        point = max(before, self.cumulative)
-        while point + 1 in self.chunks and self.chunks[point + 1].state is ABANDONED:
-            point += 1
+        tsn = point = max(before, self.cumulative)
+        while (chunk := self.chunks.get(tsn := tsn + 1)) is not None:
+            if chunk.state is ABANDONED:
+                point = tsn
+            elif chunk.state is not ACKED or chunk.record.message.max_retransmits is None:
+                break
         assert self.real.advanced_ack_point == point
         assert moved == (point > before)
-        given_up = [r.tsn for r in self.real.abandoned()]
-        assert given_up == list(range(self.cumulative + 1, point + 1))
+        assert [r.tsn for r in self.real.abandoned()] == [
+            tsn
+            for tsn in range(self.cumulative + 1, point + 1)
+            if self.chunks[tsn].state is not ACKED
+        ]
 
     @invariant()
     def books_agree(self) -> None:

@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from rtcsctp.sctp.config import SCHEDULERS
 from rtcsctp.sctp.tx.records import Outgoing
-from rtcsctp.sctp.tx.send_queue import SendQueue
+from rtcsctp.sctp.tx.send_queue import OutStream, SendQueue
 
 from .builders import message
 
@@ -42,6 +42,39 @@ def cut_all(queue: SendQueue) -> list[bytes]:
     while queue.next_stream() is not None:
         found.append(cut(queue))
     return found
+
+
+# ---------------------------------------------------------------------------------- numbers
+
+
+def take(stream: OutStream, first_tsn: int, cumulative: int, most: int) -> int:
+    """How many messages of one chunk each may take an SSN, one after the other."""
+    for taken in range(most):
+        if not stream.free_ssns(first_tsn + taken, cumulative):
+            return taken
+        stream.next_sequence += 1
+    return most
+
+
+@pytest.mark.parametrize("first", [0, 65_000])
+def test_half_of_all_ssns_may_be_outstanding_on_a_stream(first: int) -> None:
+    stream = OutStream(0)
+    stream.next_sequence = first
+    assert take(stream, 1, 0, 100_000) == 32_767
+    assert take(stream, 32_768, 0, 1) == 0
+    assert take(stream, 32_768, 1023, 1) == 0  # a mark stands for 1,024 messages
+    assert take(stream, 32_768, 1024, 5000) == 1024
+    assert take(stream, 33_792, 33_791, 100_000) > 31_743  # all was acknowledged
+
+
+def test_other_streams_and_pauses_do_not_count_as_outstanding() -> None:
+    stream = OutStream(0)
+    tsn = 1
+    for _ in range(100):
+        assert take(stream, tsn, tsn - 1, 900) == 900
+        tsn += 40_000
+    stream.renumber()
+    assert take(stream, tsn, tsn - 1, 100_000) == 32_767
 
 
 # ------------------------------------------------------------------------------------- amounts

@@ -190,12 +190,25 @@ def test_cwnd_counts_headers_and_padding_and_the_peers_window_counts_user_data()
 def test_burst_is_limited_beyond_what_was_acknowledged() -> None:
     """RFC 9260 6.1 D."""
     wire = Wire(initial_cwnd=40, max_burst=4)
+    wire.sender.congestion.ssthresh = 1  # not in slow start
     wire.send(b"x" * 200 * FULL)
     tsns = wire.tsns()
     wire.sack(tsns[-1] - 1)
     assert len(wire.tsns()) <= len(tsns) - 1 + 4
     wire.sack(tsns[-1])
     assert len(wire.tsns()) <= 1 + 4
+
+
+def test_window_doubles_in_slow_start_though_one_sack_answers_all() -> None:
+    """RFC 9260 7.2.1: it grows only if it is used, so a burst may be twice what arrived."""
+    wire = Wire(initial_cwnd=40, max_burst=4)
+    wire.send(b"x" * 1000 * FULL)
+    count = 40
+    for _ in range(3):
+        tsns = wire.tsns()
+        assert count <= len(tsns) <= count + 1
+        wire.sack(tsns[-1])
+        count *= 2
 
 
 def test_window_that_is_smaller_than_a_packet_is_not_nibbled_at() -> None:
