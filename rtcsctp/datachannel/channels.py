@@ -290,6 +290,8 @@ class Channels:
         if not channel.reads_core:
             return self._inbound.receive(channel, limit, now)
         messages = self._core.receive(channel.stream_id, limit, now=now)
+        if not messages:
+            return []
         found: list[str | bytes] = [m.data for m in messages if m.ppid == _BINARY]
         if len(found) == len(messages):
             channel.messages_received += len(found)
@@ -359,10 +361,7 @@ class Channels:
         kind = type(event)
         if kind is StreamReadable:
             stream_id = event.stream_id  # type: ignore[union-attr]
-            channel = self._channels.get(stream_id)
-            if channel is not None and channel.reads_core:
-                self._events.append(Readable(channel))
-            else:
+            if not self.note_readable(stream_id):
                 self._inbound.readable(stream_id, now)
         elif kind is BufferedAmountLow:
             channel = self._channels.get(event.stream_id)  # type: ignore[union-attr]
@@ -370,6 +369,14 @@ class Channels:
                 self._events.append(Low(channel))
         else:
             self._lifecycle.handle_event(event, now)
+
+    def note_readable(self, stream_id: int) -> bool:
+        """A short way for `StreamReadable`; False if it has to take the long one."""
+        channel = self._channels.get(stream_id)
+        if channel is None or not channel.reads_core:
+            return False
+        self._events.append(Readable(channel))
+        return True
 
     # ---------------------------------------------------------------------------------- out
 

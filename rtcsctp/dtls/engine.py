@@ -139,6 +139,10 @@ class DtlsEngine(Protocol):
         """Whether this side sends the ClientHello (``a=setup:active``)."""
 
     @property
+    def is_settled(self) -> bool:
+        """Whether it is connected, and `poll_event` and `poll_transmit` have nothing."""
+
+    @property
     def overhead(self) -> int:
         """Bytes that `send` adds to a packet: of the worst suite until the handshake is done."""
 
@@ -156,6 +160,9 @@ class DtlsEngine(Protocol):
         packet is given before the handshake is done and the fingerprint is checked; those that
         came early follow then. Packets may come in one call with the event `HandshakeDone`.
         """
+
+    def handle_run(self, data: bytes, size: int, now: float) -> list[bytes]:
+        """The same for joined datagrams: each has `size` bytes, or the last fewer."""
 
     def handle_timer(self, now: float) -> None:
         """Take note of the time; harmless when it is too early."""

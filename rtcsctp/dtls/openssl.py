@@ -74,6 +74,11 @@ peers; six packets have nearly all of the gain."""
 _READ_SIZE: Final = MAX_PACKET_SIZE
 """For `recv`; with less, a large record would come in pieces."""
 
+_SAME_IN_RUN: Final = (0, 1, 2, 3, 4, 11, 12)
+"""Bytes of the header that records of one size have in common: all but the sequence number's."""
+
+_CONNECTED: Final = DtlsState.CONNECTED  # a plain name: members of an enum are looked up slowly
+
 _EPOCH: Final = b"\0\1"
 """In the header of every record after the handshake."""
 
@@ -221,6 +226,11 @@ class OpenSslEngine:
     # --------------------------------------------------------------------------------- getters
 
     @property
+    def is_settled(self) -> bool:
+        """Whether it is connected, and there is nothing to poll."""
+        return self.state is _CONNECTED and not self._events and not self._outgoing
+
+    @property
     def deadline(self) -> float | None:
         """When `handle_timer` wants to be called, or None."""
         return self._handshake.deadline if self.state is DtlsState.CONNECTING else None
@@ -326,36 +336,32 @@ class OpenSslEngine:
     def handle_datagrams(self, batch: Sequence[bytes], now: float) -> list[bytes]:
         """Take datagrams in the order of arrival; gives the packets that were in them."""
         packets: list[bytes] = []
-        if self._connection is None:
+        connection = self._connection
+        if connection is None:
             batch = self._shake_hands(batch, packets, now)
+        elif len(batch) == 1 and _is_data(batch[0]):
+            self._open(connection, batch[0], 1, packets)
+            return packets
         group: list[bytes] = []
         size = 0
         for datagram in batch:
             length = len(datagram)
-            if (
-                not datagram.startswith(DATA_PREFIX)
-                or length <= HEADER_SIZE
-                or (datagram[11] << 8 | datagram[12]) != length - HEADER_SIZE
-            ):
+            if not _is_data(datagram):
                 # Something else than one record of data. Order matters: alerts end the connection.
                 if group:
-                    self._open(group, packets)
+                    self._open_group(group, packets)
                     group = []
                     size = 0
                 self._handle_unusual(datagram, packets, now)
                 continue
-            if size + length > _BATCH:
-                if group:
-                    self._open(group, packets)
-                    group = []
-                    size = 0
-                if length > MAX_RECORD_SIZE:
-                    self._datagrams_dropped += 1
-                    continue
+            if size + length > _BATCH and group:
+                self._open_group(group, packets)
+                group = []
+                size = 0
             group.append(datagram)
             size += length
         if group:
-            self._open(group, packets)
+            self._open_group(group, packets)
         return packets
 
     def _shake_hands(
@@ -376,29 +382,55 @@ class OpenSslEngine:
                 return batch[position + 1 :]
         return ()
 
-    def _open(self, records: list[bytes], packets: list[bytes]) -> None:
+    def handle_run(self, data: bytes, size: int, now: float) -> list[bytes]:
+        """The same for joined datagrams: each has `size` bytes, or the last fewer."""
+        if self._connection is None or not _are_data(data, size):
+            return self.handle_datagrams(
+                [data[at : at + size] for at in range(0, len(data), size)], now
+            )
+        packets: list[bytes] = []
+        view = memoryview(data)
+        at, count, length = 0, max(1, _BATCH // size), len(data)
+        while at < length and self._connection is not None:
+            end = at + count * size
+            part = view[at:end]
+            self._open(self._connection, part, -(-len(part) // size), packets)
+            at = end
+        self._datagrams_dropped += max(0, -(-(length - at) // size))
+        return packets
+
+    def _open_group(self, records: list[bytes], packets: list[bytes]) -> None:
         """Decrypt records with data, `_BATCH` bytes at most unless it is one."""
         connection = self._connection
         if connection is None:
             self._datagrams_dropped += len(records)
             return
-        connection.bio_write(records[0] if len(records) == 1 else b"".join(records))
+        data = records[0] if len(records) == 1 else b"".join(records)
+        self._open(connection, data, len(records), packets)
+
+    def _open(
+        self,
+        connection: SSL.Connection,
+        data: bytes | memoryview,
+        count: int,
+        packets: list[bytes],
+    ) -> None:
+        """Decrypt joined records with data."""
+        connection.bio_write(data)
         before = len(packets)
-        received = 0
-        recv = connection.recv
+        recv, append = connection.recv, packets.append
         try:
             # Once for each record, and not once more: when all of them were good then OpenSSL has
             # nothing left, and to ask would cost an exception and bring back its buffer.
-            for _ in records:
-                packet = recv(_READ_SIZE)
-                packets.append(packet)
-                received += len(packet)
+            for _ in range(count):
+                append(recv(_READ_SIZE))
         except SSL.WantReadError:
-            self._records_dropped += len(records) - (len(packets) - before)
+            self._records_dropped += count - (len(packets) - before)
         except SSL.Error as error:
             self._handle_end(connection, error)
-        self._records_received += len(packets) - before
-        self._bytes_received += received
+        received = packets[before:] if before else packets
+        self._records_received += len(received)
+        self._bytes_received += sum(map(len, received))
 
     def _handle_unusual(self, datagram: bytes, packets: list[bytes], now: float) -> None:
         """Take a datagram with several records, with alerts, or with nothing that we know.
@@ -460,6 +492,12 @@ class OpenSslEngine:
             return []
         overhead = self.overhead
         write = connection.send
+        if len(packets) == 1 and 0 < len(packets[0]) <= MAX_PACKET_SIZE:
+            packet = packets[0]
+            write(packet)
+            self._records_sent += 1
+            self._bytes_sent += len(packet)
+            return [connection.bio_read(len(packet) + overhead)]
         datagrams: list[bytes] = []
         ends: list[int] = []
         end = 0
@@ -495,3 +533,33 @@ class OpenSslEngine:
         for end in ends:
             datagrams.append(data[start:end])
             start = end
+
+
+def _is_data(datagram: bytes) -> bool:
+    """Whether a datagram is one record with data, and no larger than there can be."""
+    length = len(datagram)
+    return (
+        datagram.startswith(DATA_PREFIX)
+        and HEADER_SIZE < length <= MAX_RECORD_SIZE
+        and (datagram[11] << 8 | datagram[12]) == length - HEADER_SIZE
+    )
+
+
+def _are_data(data: bytes, size: int) -> bool:
+    """Whether all datagrams of a run are such records.
+
+    They are looked at column by column, as each step of Python costs more than a pass over all.
+    """
+    if size <= HEADER_SIZE:
+        return False
+    count, rest = divmod(len(data), size)
+    end = count * size
+    first = data[:HEADER_SIZE]
+    return (
+        _is_data(data[:size])
+        and all(
+            data[column:end:size].count(first[column : column + 1]) == count
+            for column in _SAME_IN_RUN
+        )
+        and (not rest or _is_data(data[end:]))
+    )

@@ -180,6 +180,12 @@ class Agent:
         return self._path.pair is not None
 
     @property
+    def is_settled(self) -> bool:
+        """Whether `poll_event` and `poll_transmit` have nothing, and `deadline` is the old one."""
+        context = self._context
+        return not (self._stale or context.events or context.transmits)
+
+    @property
     def overhead(self) -> int:
         """Bytes that the present path adds to each datagram: 0, or for TURN 4, 36 or 48."""
         pair = self._path.pair
@@ -431,6 +437,28 @@ class Agent:
         if others or self._path.quiet:
             self._settle(now)
         return found
+
+    def handle_run(self, socket: int, source: Address, data: bytes, size: int, now: float) -> bool:
+        """Take joined datagrams from one source, if all are application data.
+
+        Each has `size` bytes, or the last fewer. It gives False where one is something else, comes
+        from elsewhere, or matters to the path: then they are for `handle_datagrams`.
+        """
+        base = self._gatherer.bases.get(socket)
+        known = base.sources.get(source) if base is not None else None
+        first = data[::size]
+        if (
+            known is None
+            or self._closed
+            or self._path.quiet
+            or not 20 <= first[0] <= 63
+            or first.count(first[:1]) != len(first)
+        ):
+            return False
+        known.last_heard = now
+        known.packets_received += len(first)
+        known.bytes_received += len(data)
+        return True
 
     def handle_stream(self, stream: int, data: bytes, now: float) -> list[bytes]:
         """Take what the connection to a TURN server has received; gives application data."""

@@ -23,7 +23,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["MAX_DATAGRAM", "BatchSocket", "set_buffers"]
+__all__ = ["MAX_DATAGRAM", "BatchSocket", "Run", "set_buffers", "split"]
 
 MAX_DATAGRAM = 65_535
 """No datagram is larger, bytes."""
@@ -41,6 +41,7 @@ _MAX_RUN = 65_507  # bytes of one send: 65,535 less the headers of UDP and IPv4
 _RECEIVED_AT_ONCE = 48 << 10
 """Bytes, after which other tasks have their turn: one run, as large as they are sent, is enough."""
 _CALLS_AT_ONCE = 64  # system calls before other tasks have their turn
+_UNTRIED = 3
 _SINGLES = 1000  # datagrams that go one by one before a size that was refused is tried again
 _BUFFER = 4 << 20  # bytes of a socket buffer that we ask for
 _SIZE = struct.Struct("=H")
@@ -49,6 +50,16 @@ _ANCILLARY = socket.CMSG_SPACE(_JOINED_SIZE.size) if _IS_LINUX else 0
 _CANNOT = (errno.EIO, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOPROTOOPT)
 _TOO_LARGE = (errno.EINVAL, errno.EMSGSIZE)
 _FULL = (BlockingIOError, InterruptedError)
+
+
+Run = tuple[bytes, Any, int]
+"""Datagrams from one source, as the socket module has it, that were joined; and their size, which
+only the last may fall short of. Size 0: it is a single datagram."""
+
+
+def split(data: bytes, size: int) -> list[bytes]:
+    """The datagrams of a run."""
+    return [data[at : at + size] for at in range(0, len(data), size)]
 
 
 def set_buffers(sock: socket.socket) -> None:
@@ -78,7 +89,16 @@ class BatchSocket:
         errors: errors instead of datagrams: what ICMP reported.
     """
 
-    __slots__ = ("_refused_size", "_singles", "errors", "joins", "lost", "segments", "socket")
+    __slots__ = (
+        "_refused_size",
+        "_singles",
+        "_untried",
+        "errors",
+        "joins",
+        "lost",
+        "segments",
+        "socket",
+    )
 
     def __init__(self, sock: socket.socket) -> None:
         """Use a socket that does not block."""
@@ -89,6 +109,7 @@ class BatchSocket:
         self.errors = 0
         self._refused_size = _MAX_RUN
         self._singles = 0
+        self._untried = 0
 
     def _try_option(self, option: int, value: int) -> bool:
         try:
@@ -118,6 +139,8 @@ class BatchSocket:
             OSError: the socket is closed (EBADF).
         """
         count = len(datagrams)
+        if count == 1 and not start:
+            return self._send_each(datagrams, 0, 1, destination)
         while start < count:
             end = self._end_of_run(datagrams, start) if self.segments else count
             if end - start > 1 and self.segments:
@@ -187,14 +210,30 @@ class BatchSocket:
     def receive(self) -> list[tuple[bytes, Any]]:
         """What has arrived, in order, with sources as the socket module has them; perhaps nothing.
 
-        It stops at `_RECEIVED_AT_ONCE` bytes: the rest is there the next time.
+        Raises:
+            OSError: the socket is closed (EBADF).
+        """
+        batch: list[tuple[bytes, Any]] = []
+        for data, source, size in self.receive_runs():
+            if size:
+                batch += [(datagram, source) for datagram in split(data, size)]
+            else:
+                batch.append((data, source))
+        return batch
+
+    def receive_runs(self) -> list[Run]:
+        """The same, with those that the kernel has joined still joined.
+
+        It stops at `_RECEIVED_AT_ONCE` bytes: the rest is there the next time. Where a second look
+        found nothing more, the next `_UNTRIED` datagrams that come alone are taken without one: it
+        costs as much as the first.
 
         Raises:
             OSError: the socket is closed (EBADF).
         """
         sock, joins = self.socket, self.joins
-        batch: list[tuple[bytes, Any]] = []
-        received = 0
+        batch: list[Run] = []
+        received = reads = 0
         for _ in range(_CALLS_AT_ONCE):
             size = 0
             try:
@@ -205,19 +244,21 @@ class BatchSocket:
                 else:
                     data, source = sock.recvfrom(MAX_DATAGRAM)
             except _FULL:
+                self._untried = _UNTRIED if reads == 1 else 0
                 break
             except OSError as error:
                 if error.errno == errno.EBADF:
                     raise
                 self.errors += 1
                 continue
+            reads += 1
             length = len(data)
-            if 0 < size < length:
-                batch += [(data[at : at + size], source) for at in range(0, length, size)]
-            else:
-                batch.append((data, source))
+            batch.append((data, source, size if size < length else 0))
             received += length
             if received >= _RECEIVED_AT_ONCE:
+                break
+            if self._untried and not size:
+                self._untried -= 1
                 break
         return batch
 

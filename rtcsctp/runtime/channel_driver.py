@@ -98,8 +98,9 @@ class ChannelDriver(Driver):
     def handle_event(self, event: Event) -> None:
         """Every event of the association is one for the channels, too."""
         kind = type(event)
-        if kind is not StreamReadable:  # of all events, nearly all are these
-            super().handle_event(event)
+        if kind is StreamReadable and self.channels.note_readable(event.stream_id):  # type: ignore[union-attr]
+            return  # of all events, nearly all
+        super().handle_event(event)
         self.channels.handle_event(event, trio.current_time())
         if kind is Connected:
             self._on_change()

@@ -60,8 +60,8 @@ _STINT = 0.001
 counts as 256 bytes more than it has, and this many seconds."""
 _MAX_GATHERING = 32  # turns of Trio's loop that the sender waits for a packet to fill
 _HOLD = 0.005
-"""Seconds that a SACK waits at most for the reader whom the data woke. He has his turn at once; what
-takes longer is his own work."""
+"""Seconds that a SACK waits for the reader whom the data woke, at most. He has his turn at once;
+what takes longer is his own work."""
 _DISTRUST = 64
 _LAST_WORDS = 0.2
 """Seconds that a block which is being left in a hurry may still spend on sending what is ready (an

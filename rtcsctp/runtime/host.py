@@ -16,13 +16,13 @@ import socket
 import ssl
 import time
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import attrs
 import ifaddr
 import trio
 
-from rtcsctp.runtime.batches import BatchSocket, set_buffers
+from rtcsctp.runtime.batches import BatchSocket, Run, set_buffers, split
 from rtcsctp.runtime.dont_fragment import FragmentationSwitch
 
 __all__ = [
@@ -184,15 +184,29 @@ class UdpSocket:
 
     async def receive(self) -> list[Datagram]:
         """See `DatagramSocket.receive`."""
-        batch: list[tuple[bytes, Any]] = []
+        batch: list[Datagram] = []
+        for data, source, size in await self.receive_runs():
+            if size:
+                batch += [(datagram, source) for datagram in split(data, size)]
+            else:
+                batch.append((data, source))
+        return batch
+
+    async def receive_runs(self) -> list[Run]:
+        """The same, with those that the kernel has joined still joined.
+
+        Raises:
+            trio.ClosedResourceError: it was closed, perhaps meanwhile.
+        """
+        batch: list[Run] = []
         while not batch:
             if self._closed:
                 raise trio.ClosedResourceError("this UDP socket was closed")
             await trio.lowlevel.wait_readable(self._socket)
             if not self._closed:  # else it became readable and was closed in one turn of the loop
-                batch = self.batches.receive()
+                batch = self.batches.receive_runs()
         if self._is_ipv6:
-            return [(datagram, (source[0], source[1])) for datagram, source in batch]
+            return [(data, (source[0], source[1]), size) for data, source, size in batch]
         return batch
 
     async def send(self, datagrams: Sequence[bytes], destination: Address) -> None:

@@ -22,6 +22,7 @@ from rtcsctp.dtls.fingerprint import Fingerprint
 from rtcsctp.ice.agent import Agent
 from rtcsctp.ice.events import IceEvent, Transmit
 from rtcsctp.runtime.alarm import Alarm
+from rtcsctp.runtime.batches import Run, split
 from rtcsctp.runtime.host import Address, Datagram, DatagramSocket, UdpSocket
 from rtcsctp.runtime.packet_queue import PacketQueue
 from rtcsctp.runtime.peer_statistics import SocketStatistics
@@ -106,12 +107,14 @@ class Transport:
         nursery.start_soon(self._run_stream, number, carrier, name=f"stream {number}")
 
     async def _run_socket(self, number: int, sock: DatagramSocket) -> None:
-        while True:
-            try:
-                batch = await sock.receive()
-            except trio.ClosedResourceError:
-                return
-            self.handle_datagrams(number, batch)
+        try:
+            if isinstance(sock, UdpSocket):
+                while True:
+                    self._handle_runs(number, await sock.receive_runs())
+            while True:
+                self.handle_datagrams(number, await sock.receive())
+        except trio.ClosedResourceError:
+            return
 
     async def _run_stream(self, number: int, carrier: StreamCarrier) -> None:
         async with trio.open_nursery() as nursery:
@@ -146,17 +149,40 @@ class Transport:
         datagrams = self.agent.handle_datagrams(number, batch, now)
         if datagrams:
             self._handle_dtls_datagrams(datagrams, now)
-        self.settle()
+        self._settle_if_needed()
+
+    def _handle_runs(self, number: int, runs: Sequence[Run]) -> None:
+        """The same, for datagrams that the kernel may have joined: data need not be parted."""
+        agent, now = self.agent, trio.current_time()
+        packets: Sequence[bytes] = ()
+        for data, source, size in runs:
+            engine = self.engine
+            found: Sequence[bytes]
+            if size and engine is not None and agent.handle_run(number, source, data, size, now):
+                found = engine.handle_run(data, size, now)
+            else:
+                parts = split(data, size) if size else (data,)
+                datagrams = agent.handle_datagrams(number, [(d, source) for d in parts], now)
+                found = self._open(datagrams, now) if datagrams else ()
+            if found:
+                packets = [*packets, *found] if packets else found
+        if packets:
+            self.dropped += self.link.put(packets)
+        self._settle_if_needed()
 
     def _handle_dtls_datagrams(self, datagrams: Sequence[bytes], now: float) -> None:
+        packets = self._open(datagrams, now)
+        if packets:
+            self.dropped += self.link.put(packets)
+
+    def _open(self, datagrams: Sequence[bytes], now: float) -> Sequence[bytes]:
+        """What the DTLS engine gives for them."""
         engine = self.engine
         if engine is None:
             # They come from where ICE says the peer is; only its description is not here yet.
             self._early.extend(datagrams[: _MAX_EARLY - len(self._early)])
-            return
-        packets = engine.handle_datagrams(datagrams, now)
-        if packets:
-            self.dropped += self.link.put(packets)
+            return ()
+        return engine.handle_datagrams(datagrams, now)
 
     def _ice_deadline(self) -> float | None:
         return self.agent.deadline
@@ -175,6 +201,12 @@ class Transport:
             self.settle()
 
     # ---------------------------------------------------------------------------------- out
+
+    def _settle_if_needed(self) -> None:
+        """Settle, unless nothing but data has come."""
+        engine = self.engine
+        if engine is None or not (engine.is_settled and self.agent.is_settled):
+            self.settle()
 
     def settle(self) -> None:
         """Take out of agent and engine what has come of touching them."""

@@ -384,6 +384,8 @@ class Association:
         Works after the association has ended, too.
         """
         receiver, inbox = self.receiver, self.inbox
+        if not inbox.is_readable(stream_id):
+            return []
         before = inbox.held
         taken = receiver.receive(stream_id, limit)
         if taken:
@@ -655,8 +657,9 @@ class Association:
         if self.closed is not None:
             return  # `Closed` was the last event
         events, queue = self._events, self.sender.queue
-        for stream_id in self.inbox.newly_readable():
-            events.append(StreamReadable(stream_id))
+        if self.inbox.has_news:
+            for stream_id in self.inbox.newly_readable():
+                events.append(StreamReadable(stream_id))
         for stream_id in queue.newly_low():
             events.append(BufferedAmountLow(stream_id))
         if queue.buffer_low:

@@ -149,6 +149,11 @@ class StandInEngine:
     # --------------------------------------------------------------------------------- getters
 
     @property
+    def is_settled(self) -> bool:
+        """Whether it is connected, and there is nothing to poll."""
+        return self.state is DtlsState.CONNECTED and not self._events and not self._outgoing
+
+    @property
     def deadline(self) -> float | None:
         """When `handle_timer` wants to be called, or None."""
         if self.state is not DtlsState.CONNECTING:
@@ -193,6 +198,12 @@ class StandInEngine:
         if self.is_client:
             self._handshakes = 1
             self._put_flight(1, b"", now)
+
+    def handle_run(self, data: bytes, size: int, now: float) -> list[bytes]:
+        """The same for joined datagrams."""
+        return self.handle_datagrams(
+            [data[at : at + size] for at in range(0, len(data), size)], now
+        )
 
     def handle_timer(self, now: float) -> None:
         """Repeat a flight of the handshake, or give up, if it is time for that."""

@@ -60,6 +60,48 @@ def test_datagram_with_several_records() -> None:  # pitfall W7
     assert b.handle_datagrams([b"".join(a.send(packets))], 0.0) == packets
 
 
+@pytest.mark.parametrize("size", [1, 1192, 8_000, 9_000, 16_000])
+@pytest.mark.parametrize("count", [1, 2, 6, 7, 30])
+def test_a_run_is_opened_like_its_datagrams(size: int, count: int) -> None:
+    a, b = connected_pair()
+    packets = [bytes([number]) * size for number in range(count)]
+    if size > 1:
+        packets.append(b"shorter")
+    run = b"".join(a.send(packets))
+    assert b.handle_run(run, size + a.overhead, 0.0) == packets
+    assert b.statistics().records_received == len(packets)
+    assert b.statistics().bytes_received == sum(map(len, packets))
+
+
+@given(st.integers(0, 9), st.integers(0, 60), st.integers(1, 255))
+def test_a_bad_record_in_a_run_costs_no_other(place: int, at: int, flip: int) -> None:
+    a, b = connected_pair()
+    packets = [bytes([number]) * 40 for number in range(10)]
+    datagrams = a.send(packets)
+    datagrams[place] = (
+        datagrams[place][:at] + bytes([datagrams[place][at] ^ flip]) + datagrams[place][at + 1 :]
+    )
+    run = b"".join(datagrams)
+    assert b.handle_run(run, len(datagrams[0]), 0.0) == packets[:place] + packets[place + 1 :]
+    assert b.state is DtlsState.CONNECTED
+    assert b.handle_datagrams(a.send([b"more"]), 0.0) == [b"more"]
+
+
+def test_an_alert_in_a_run_ends_it() -> None:
+    a, b = connected_pair()
+    before = a.send([b"12", b"34"])  # records of the size of an alert's
+    a.close(0.0)
+    run = b"".join([*before, *a.poll_transmit(0.0)])
+    assert b.handle_run(run, len(before[0]), 0.0) == [b"12", b"34"]
+    assert b.state is DtlsState.CLOSED
+    assert b.handle_run(b"".join(before), len(before[0]), 0.0) == []
+
+
+def test_a_run_before_the_handshake_is_none() -> None:
+    _a, b = client_and_server()
+    assert b.handle_run(record(23, bytes(40), epoch=1) * 3, 53, 0.0) == []
+
+
 def test_empty_and_oversized_packets_are_left_out() -> None:  # pitfall W7
     a, b = connected_pair()
     packets = [b"", b"one", b"x" * (MAX_PACKET_SIZE + 1), b"two", b""]

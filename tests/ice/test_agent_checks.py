@@ -452,6 +452,24 @@ def test_data_is_taken_from_validated_addresses_only() -> None:
     assert probe.agent.handle_datagrams(2, [(DTLS, PEER)], probe.now) == []
 
 
+def test_a_run_is_taken_whole_or_left_to_the_careful_way() -> None:
+    # pitfall W13
+    probe = Probe()
+    size, run = len(DTLS), DTLS * 3 + DTLS[:1]
+    assert not probe.agent.handle_run(1, PEER, run, size, probe.now)
+    probe.ask(probe.request())
+    assert probe.agent.handle_run(1, PEER, run, size, probe.now)
+    (pair,) = probe.agent.statistics().pairs
+    assert (pair.packets_received, pair.bytes_received) == (4, len(run))
+    assert not probe.agent.handle_run(1, OTHER, run, size, probe.now)
+    assert not probe.agent.handle_run(2, PEER, run, size, probe.now)
+    for other in (b"\0", b"\x13", b"\x40", b"\xff"):  # STUN, TURN, and what nothing is
+        mixed = DTLS + other + DTLS[1:] + DTLS
+        assert not probe.agent.handle_run(1, PEER, mixed, size, probe.now)
+    probe.agent.close(probe.now)
+    assert not probe.agent.handle_run(1, PEER, run, size, probe.now)
+
+
 def test_data_is_taken_on_a_pair_that_is_not_nominated() -> None:
     # pitfall W3: Chrome begins DTLS right after its first check.
     probe = Probe(controlling=False)

@@ -65,6 +65,24 @@ def test_what_is_sent_arrives_as_it_was(
     assert sender.lost == 0
 
 
+def test_datagrams_that_come_alone_do_not_hide_those_that_do_not(
+    pair: tuple[BatchSocket, BatchSocket],
+) -> None:
+    sender, receiver = pair
+    target = receiver.socket.getsockname()
+    for number in range(10):
+        sender.send([b"%d" % number], 0, target)
+        assert [datagram for datagram, _ in receiver.receive()] == [b"%d" % number]
+    several = [bytes(size) for size in range(100, 108)]  # each larger, so none are joined
+    for calls in (8, 1):
+        assert sender.send(several, 0, target) == 8
+        found: list[bytes] = []
+        for _ in range(calls):
+            found += [datagram for datagram, _ in receiver.receive()]
+        assert found == several
+    assert receiver.receive() == []
+
+
 def test_source_is_told(pair: tuple[BatchSocket, BatchSocket]) -> None:
     sender, receiver = pair
     sender.send([b"x" * 100] * 3, 0, receiver.socket.getsockname())

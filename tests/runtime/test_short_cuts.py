@@ -165,6 +165,49 @@ async def test_an_answer_takes_its_sack_along(autojump_clock: MockClock) -> None
             nursery.cancel_scope.cancel()
 
 
+async def test_a_sack_waits_for_a_reader_but_not_for_long(autojump_clock: MockClock) -> None:
+    async with connected_peers() as (left, right):
+        near, far = await open_channel(left, right)
+        await trio.sleep(1)
+
+        def sent() -> int:
+            return right.statistics().sctp.packets_sent
+
+        before = sent()
+        await near.send(b"one")
+        assert await far.receive() == b"one"
+        await trio.testing.wait_all_tasks_blocked()
+        assert sent() == before  # we are the reader, and might answer
+        await trio.sleep(0.006)
+        assert sent() == before + 1
+        await trio.sleep(1)
+        await near.send(b"two")
+        assert await far.receive() == b"two"
+        await trio.testing.wait_all_tasks_blocked()
+        assert sent() == before + 2  # but we did not
+
+
+async def test_a_reader_who_waits_for_more_has_no_answer(autojump_clock: MockClock) -> None:
+    async with connected_peers() as (left, right):
+        near, far = await open_channel(left, right)
+        await trio.sleep(1)
+        got = trio.Event()
+
+        async def read() -> None:
+            async for _message in far:
+                got.set()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read)
+            await trio.testing.wait_all_tasks_blocked()
+            before = right.statistics().sctp.packets_sent
+            await near.send(b"x")
+            await got.wait()
+            await trio.testing.wait_all_tasks_blocked()
+            assert right.statistics().sctp.packets_sent == before + 1
+            nursery.cancel_scope.cancel()
+
+
 async def test_messages_that_come_together_share_packets(autojump_clock: MockClock) -> None:
     async with connected_peers() as (left, right):
         near, far = await open_channel(left, right)

@@ -169,6 +169,11 @@ class Inbox:
         stream = self._streams.get(stream_id)
         return stream is not None and bool(stream.ready)
 
+    @property
+    def has_news(self) -> bool:
+        """Whether `newly_readable` would give something."""
+        return bool(self._readable)
+
     def newly_readable(self) -> list[int]:
         """The streams that became readable since the last call."""
         found, self._readable = self._readable, []

@@ -1,7 +1,8 @@
 """The sending half: what waits to be sent, what is in flight, how much may be, and for how long.
 
-Never imports the receiving half. Retransmission is some questions with a file each, which `sender`
-joins:
+Never imports the receiving half. `sender` joins it in four steps, each a class upon the one before:
+`sender_base` (what may leave at all), `filling` (what goes into the next packet), `recovery` (what
+became of what was sent), and `sender` itself. They ask some smaller questions with a file each:
 
 - *which* chunks are in flight, acknowledged, or to be sent again: `outstanding`
 - *what is lost*: `rack` by time, `misses` by reports, `tail_loss` where nothing comes back; `undo`

@@ -7,6 +7,10 @@ from rtcsctp.sctp.config import Config
 __all__ = ["RetransmissionTimeout"]
 
 _GRANULARITY = 0.001  # G of rule C3, seconds: rttvar is never taken for zero
+_MARGIN = 0.2
+"""Seconds above the round trip, or RTO.Min if that is less. A peer may hold a SACK back for so long
+(RFC 9260 6.2) on a long path as well; and on an even one RTTVAR is next to nothing, while a queue
+that fills within a round trip at the end of slow start adds half a round trip and more."""
 
 
 class RetransmissionTimeout:
@@ -52,7 +56,7 @@ class RetransmissionTimeout:
         else:
             self.rttvar += config.rto_beta * (abs(self.srtt - rtt) - self.rttvar)
             self.srtt += config.rto_alpha * (rtt - self.srtt)
-        wanted = self.srtt + 4 * max(self.rttvar, _GRANULARITY)
+        wanted = self.srtt + max(4 * max(self.rttvar, _GRANULARITY), min(config.rto_min, _MARGIN))
         self._unscaled = min(max(wanted, config.rto_min), config.rto_max)
         self.backoffs = 0
 
