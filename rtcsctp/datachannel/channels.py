@@ -79,6 +79,7 @@ class Channels:
     __slots__ = (
         "_channels",
         "_core",
+        "_due_events",
         "_events",
         "_inbound",
         "_lifecycle",
@@ -101,13 +102,14 @@ class Channels:
         self._lifecycle = Lifecycle(table, self._inbound)
         self._channels = table.channels
         self._events = table.events
+        self._due_events: list[ChannelEvent] = []  # before those; the next one is last
 
     # ------------------------------------------------------------------------------ getters
 
     @property
     def has_events(self) -> bool:
         """Whether `poll_event` would give something."""
-        return bool(self._events)
+        return bool(self._events or self._due_events)
 
     def __iter__(self) -> Iterator[Channel]:
         """All channels that are not closed."""
@@ -380,7 +382,14 @@ class Channels:
 
     def poll_event(self) -> ChannelEvent | None:
         """The next event; None when there is none."""
-        return self._events.popleft() if self._events else None
+        due = self._due_events
+        if not due:
+            events = self._events
+            if len(events) < 2:
+                return events.pop() if events else None
+            due.extend(reversed(events))
+            events.clear()
+        return due.pop()
 
 
 def _to_payload(data: object) -> tuple[bytes, int]:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from typing import Final
 
 from rtcsctp.datachannel.channel import Channel, ChannelState
@@ -82,7 +82,7 @@ class Table:
         self.channels: dict[int, Channel] = {}
         self.pending: dict[Channel, None] = {}
         self.refused: dict[int, int] = {}
-        self.events: deque[ChannelEvent] = deque()
+        self.events: list[ChannelEvent] = []
         self.faults: Counter[Fault] = Counter()
         self.opened = self.closed = 0
         self.text = 0

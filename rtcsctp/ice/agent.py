@@ -501,6 +501,8 @@ class Agent:
         """After everything but plain data: draw the conclusions, in this order."""
         self._now = now
         self._stale = True
+        if self._is_calm(now):
+            return  # a request or an answer for consent: what most agents spend their life with
         if not self._closed:
             sessions, gatherer = self._sessions, self._gatherer
             self._take_note_of_relays(now)
@@ -516,6 +518,23 @@ class Agent:
             self._note_conclusion()
             gatherer.settle()
         self._set_state(now)
+
+    def _is_calm(self, now: float) -> bool:
+        """Whether all conclusions have been drawn, and nothing has happened to change them."""
+        sessions, gatherer = self._sessions, self._gatherer
+        current, concluded = sessions.current, self._concluded
+        return (
+            self._state is IceState.COMPLETED
+            and sessions.previous is None
+            and concluded[0] is current.selected
+            and concluded[1] is None
+            and not current.checklist.has_triggered
+            and self._path.is_calm(current, now)
+            and gatherer.is_complete
+            and not gatherer.relays
+            and not gatherer.has_news
+            and not self._closed
+        )
 
     def _note_conclusion(self) -> None:
         """Once a pair is selected, and once a restart is over, less is kept alive (8445 8.3)."""

@@ -11,14 +11,14 @@ import ipaddress
 import random
 import re
 import struct
+from typing import TYPE_CHECKING
 
 import attrs
-import dns.exception
-import dns.message
-import dns.rdataclass
-import dns.rdatatype
 
 from rtcsctp.errors import DecodeError
+
+if TYPE_CHECKING:
+    import dns.message
 
 __all__ = [
     "GROUPS",
@@ -47,9 +47,9 @@ _MAX_RECORDS = 256
 _RESPONSE = 0x8400  # QR and AA: RFC 6762 18.2, 18.4
 _IN = 1
 _CACHE_FLUSH = 0x8000  # RFC 6762 10.2; in questions the same bit asks for a unicast answer (5.4)
-_A = int(dns.rdatatype.A)
-_AAAA = int(dns.rdatatype.AAAA)
-_ANY = int(dns.rdatatype.ANY)
+_A = 1
+_AAAA = 28
+_ANY = 255
 _SIZES = {_A: 4, _AAAA: 16}
 _HEADER = struct.Struct(">6H")
 _QUESTION = struct.Struct(">2H")
@@ -171,6 +171,10 @@ def parse_untrusted(data: bytes) -> MdnsMessage:
         raise DecodeError(f"an opcode or response code that multicast DNS has not: 0x{flags:04x}")
     if sum(counts) > _MAX_RECORDS:
         raise DecodeError(f"{sum(counts)} records")
+    # Only now: most programs never see such a message, and the import takes a tenth of a second.
+    import dns.exception  # noqa: PLC0415
+    import dns.message  # noqa: PLC0415
+
     try:
         message = dns.message.from_wire(data, one_rr_per_rrset=True, ignore_trailing=True)
     except (dns.exception.DNSException, ValueError) as problem:

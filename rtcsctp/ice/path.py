@@ -72,6 +72,23 @@ class Path:
             session.selected_is_quiet = self.quiet
         self._tell(old, pair)
 
+    def is_calm(self, current: Session, now: float) -> bool:
+        """Whether `update` would change nothing, where there is no older session."""
+        consent, pair, told = self._consent, self.pair, self._told
+        return (
+            consent is not None
+            and now < consent.calm_until
+            and pair is not None
+            and pair is current.selected
+            and pair.valid
+            and not current.lost
+            and not self.quiet
+            and told is not None
+            and told.local is pair.local
+            and told.remote is pair.remote.candidate
+            and told.nominated == pair.nominated
+        )
+
     def _watch_consent(self, now: float) -> None:
         """Renew the consent of the pair, or stop sending (RFC 7675 5.1)."""
         consent, session = self._consent, self.session

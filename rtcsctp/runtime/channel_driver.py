@@ -15,6 +15,7 @@ from rtcsctp.datachannel.events import Closed as ChannelClosed
 from rtcsctp.runtime.driver import Driver
 from rtcsctp.runtime.link import Link
 from rtcsctp.runtime.log import Journal
+from rtcsctp.runtime.waiting import Lot
 from rtcsctp.sctp.association import Association as Core
 from rtcsctp.sctp.events import (
     Closed,
@@ -42,9 +43,9 @@ class Waiters:
     def __init__(self) -> None:
         self.arrival = ParkingLot()
         """For a message."""
-        self.change = ParkingLot()
+        self.change = Lot()
         """For another state."""
-        self.low = ParkingLot()
+        self.low = Lot()
         """For the buffered amount to fall."""
         self.thresholds: list[int] = []
         """What those who are parked there wait for, bytes."""

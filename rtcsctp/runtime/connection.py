@@ -58,6 +58,7 @@ from rtcsctp.runtime.peer_states import (
 from rtcsctp.runtime.peer_statistics import PeerStatistics
 from rtcsctp.runtime.shared import SharedSockets
 from rtcsctp.runtime.transport import MAX_DATAGRAM, Transport
+from rtcsctp.runtime.waiting import Lot
 from rtcsctp.sctp.association import Association as Core
 from rtcsctp.sctp.events import CloseReason
 from rtcsctp.sctp.state import State
@@ -111,7 +112,7 @@ class Connection:
         self.failure: ConnectionLost | None = None
         self.ended = False
         self.left = False
-        self.changed = trio.lowlevel.ParkingLot()
+        self.changed = Lot()
         self.incoming = IncomingChannels(self.why_no_more)
         self.local_candidates = LocalCandidates()
         self._nursery = nursery

@@ -84,6 +84,38 @@ class Driver:
         woke_reader: what has just arrived was for a task that waited for it.
     """
 
+    __slots__ = (
+        "_alarms",
+        "_bell",
+        "_direct",
+        "_distrust",
+        "_doorbell",
+        "_fragments",
+        "_holds_sack",
+        "_last_call",
+        "_last_state",
+        "_left_over",
+        "_link_failed",
+        "_mtu",
+        "_nursery",
+        "_rung",
+        "_sender_done",
+        "_sender_rests",
+        "_sender_scope",
+        "_started_at",
+        "_stint",
+        "_stint_ends",
+        "core",
+        "end",
+        "ended",
+        "established",
+        "journal",
+        "leaving",
+        "link",
+        "told",
+        "woke_reader",
+    )
+
     def __init__(self, core: Core, link: Link, journal: Journal | None = None) -> None:
         self.core = core
         self.link = link

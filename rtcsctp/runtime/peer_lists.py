@@ -10,6 +10,7 @@ import trio
 from rtcsctp.datachannel.channel import ChannelState
 from rtcsctp.ice.candidate import Candidate
 from rtcsctp.runtime.channel import DataChannel
+from rtcsctp.runtime.waiting import Lot
 
 __all__ = ["MAX_CLOSED", "IncomingChannels", "LocalCandidates"]
 
@@ -33,23 +34,26 @@ class IncomingChannels:
         """Use `PeerConnection.incoming`."""
         self.dropped = 0
         self._why_no_more = why_no_more
-        self._waiting: deque[DataChannel] = deque()
+        self._waiting: deque[DataChannel] | None = None  # most peers never have more than one
         self._look_at = 2 * MAX_CLOSED  # so many, and it is time to look for closed ones
-        self._arrival = trio.lowlevel.ParkingLot()
+        self._arrival = Lot()
 
     def add(self, channel: DataChannel) -> None:
         """One has come."""
-        self._waiting.append(channel)
-        if len(self._waiting) >= self._look_at:
-            self._drop_closed()
+        waiting = self._waiting
+        if waiting is None:
+            waiting = self._waiting = deque()
+        waiting.append(channel)
+        if len(waiting) >= self._look_at:
+            self._drop_closed(waiting)
         self._arrival.unpark()
 
-    def _drop_closed(self) -> None:
+    def _drop_closed(self, waiting: deque[DataChannel]) -> None:
         """Keep the newest of those that were closed; and look again after as many as there are."""
-        surplus = sum(channel.state is ChannelState.CLOSED for channel in self._waiting)
+        surplus = sum(channel.state is ChannelState.CLOSED for channel in waiting)
         surplus -= MAX_CLOSED
         kept: deque[DataChannel] = deque()
-        for channel in self._waiting:
+        for channel in waiting:
             if surplus > 0 and channel.state is ChannelState.CLOSED:
                 surplus -= 1
                 self.dropped += 1
@@ -73,11 +77,13 @@ class IncomingChannels:
             ConnectionLost: it failed.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        while not self._waiting:
+        while not (waiting := self._waiting):
             if (reason := self._why_no_more()) is not None:
                 raise reason
             await self._arrival.park()
-        channel = self._waiting.popleft()
+        channel = waiting.popleft()
+        if not waiting:
+            self._waiting = None
         await trio.lowlevel.cancel_shielded_checkpoint()
         return channel
 
@@ -102,7 +108,7 @@ class LocalCandidates:
         """Use `PeerConnection.local_candidates`."""
         self._known: list[Candidate] = []
         self._complete = trio.Event()
-        self._arrival = trio.lowlevel.ParkingLot()
+        self._arrival = Lot()
 
     @property
     def known(self) -> tuple[Candidate, ...]:
@@ -133,9 +139,7 @@ class LocalCandidates:
 class _CandidateIterator:
     """One pass over the candidates of one ICE session; no generator, so it may be left anywhere."""
 
-    def __init__(
-        self, known: Sequence[Candidate], complete: trio.Event, arrival: trio.lowlevel.ParkingLot
-    ) -> None:
+    def __init__(self, known: Sequence[Candidate], complete: trio.Event, arrival: Lot) -> None:
         self._known = known
         self._complete = complete
         self._arrival = arrival

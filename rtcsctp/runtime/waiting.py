@@ -1,4 +1,4 @@
-"""What users' tasks wait for: on one stream, and for the answers of the peer."""
+"""What users' tasks wait for: on one stream, for the answers of the peer, and for anything."""
 
 from __future__ import annotations
 
@@ -7,7 +7,41 @@ from collections import deque
 import trio
 from trio.lowlevel import ParkingLot
 
-__all__ = ["Request", "StreamState"]
+__all__ = ["Lot", "Request", "StreamState"]
+
+
+class Lot:
+    """A parking lot that takes hardly any memory while nobody waits; Trio's has 350 bytes."""
+
+    __slots__ = ("_lot",)
+
+    def __init__(self) -> None:
+        self._lot: ParkingLot | None = None
+
+    def __bool__(self) -> bool:
+        """Whether somebody waits."""
+        return bool(self._lot)
+
+    async def park(self) -> None:
+        """Wait until `unpark` or `unpark_all`; those who came first are woken first."""
+        lot = self._lot
+        if lot is None:
+            lot = self._lot = ParkingLot()
+        try:
+            await lot.park()
+        finally:
+            if not lot and self._lot is lot:
+                self._lot = None
+
+    def unpark(self) -> None:
+        """Wake the first of those who wait."""
+        if self._lot is not None:
+            self._lot.unpark()
+
+    def unpark_all(self) -> None:
+        """Wake all who wait."""
+        if self._lot is not None:
+            self._lot.unpark_all()
 
 
 class StreamState:

@@ -9,7 +9,6 @@ connect them.
 from __future__ import annotations
 
 import random
-from collections import deque
 from collections.abc import Callable, Sequence
 
 import attrs
@@ -97,6 +96,7 @@ class Association:
     """
 
     __slots__ = (
+        "_due_events",
         "_events",
         "_outgoing",
         "closed",
@@ -170,7 +170,8 @@ class Association:
         self.packet_had_data = False
         self.costly_chunks = 0
         self.messages_abandoned = 0
-        self._events: deque[Event] = deque()
+        self._events: list[Event] = []
+        self._due_events: list[Event] = []  # before those; the next one is last
         self.closed: Closed | None = None
         self.sends_zero_checksum = False
         self.incoming: Envelope | None = None
@@ -240,7 +241,7 @@ class Association:
     @property
     def has_events(self) -> bool:
         """Whether `poll_event` would give something."""
-        return bool(self._events)
+        return bool(self._events or self._due_events)
 
     def is_quiet(self, now: float) -> bool:
         """Whether there is certainly nothing to send: `poll_transmit` need not be called now.
@@ -635,7 +636,14 @@ class Association:
 
     def poll_event(self) -> Event | None:
         """The next event; None when there is none."""
-        return self._events.popleft() if self._events else None
+        due = self._due_events
+        if not due:
+            events = self._events
+            if len(events) < 2:
+                return events.pop() if events else None
+            due.extend(reversed(events))
+            events.clear()
+        return due.pop()
 
     def poll_transmit(self, now: float, max_packets: int = 64) -> list[bytes]:
         """Packets to send now, in order, at most `max_packets`; empty when there are none left."""

@@ -110,7 +110,7 @@ def _control(a: Association, now: float) -> list[bytes]:
     while queue and (len(queue[0]) <= room or not body):
         if body and queue[0][0] in _FIRST:
             break  # these must come first in their packet
-        chunk = queue.popleft()
+        chunk = queue.pop(0)
         body.append(chunk)
         room -= len(chunk)
     if a.shutdown_wanted and a.state is State.SHUTDOWN_SENT and room >= 8:

@@ -16,7 +16,6 @@ wait for ever, as neither may have two requests outstanding.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -138,7 +137,7 @@ class Reconfiguration:
         """Our next request sequence number."""
         self.peer_next = peer_next
         """The request sequence number that the peer uses next."""
-        self.waiting: deque[_Operation] = deque()
+        self.waiting: list[_Operation] = []
         self.current: _Operation | None = None
         self.request: Request | None = None
         """`current`, as it was sent."""

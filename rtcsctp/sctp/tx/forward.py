@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 from rtcsctp.sctp.tx.outstanding import Outstanding
 from rtcsctp.sctp.wire.chunks import encode_forward_tsn, encode_i_forward_tsn
 from rtcsctp.sctp.wire.serial import MASK16, MASK32
@@ -21,7 +19,7 @@ class Forwarding:
     def __init__(self) -> None:
         self._after = float("-inf")
         self._wanted = False
-        self._breakpoints: deque[int] = deque()
+        self._breakpoints: list[int] = []
 
     def update(self, outstanding: Outstanding) -> None:
         """Move the advanced ack point; one is due if it is above the peer's (3.5 C2, C3)."""
@@ -61,7 +59,7 @@ class Forwarding:
         cumulative = outstanding.cumulative
         breakpoints = self._breakpoints
         while breakpoints and breakpoints[0] <= cumulative:
-            breakpoints.popleft()
+            breakpoints.pop(0)
         limit = breakpoints[0] if breakpoints else outstanding.advanced_ack_point
         entries = (room - 8) // (8 if interleaved else 4)
         skipped: dict[tuple[int, bool], int] = {}

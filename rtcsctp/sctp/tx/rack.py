@@ -60,8 +60,9 @@ class Rack:
 
     def __init__(self) -> None:
         self._sent: deque[Transmission] = deque()
-        self._sent_again: deque[Transmission] = deque()
-        self._untold: deque[Sent] = deque()
+        # Most associations never need these, and an empty deque takes 760 bytes.
+        self._sent_again: deque[Transmission] | None = None
+        self._untold: deque[Sent] | None = None
         self.reordering_seen = False
         """Something arrived after what was sent later, without having been sent again."""
         self.path_changed()
@@ -102,14 +103,16 @@ class Rack:
     def sent_again(self, burst: Transmission, record: Sent) -> None:
         """`record`, which had been sent before, was sent in `burst`."""
         if not burst.resent:
-            self._sent_again.append(burst)
+            again = self._sent_again
+            if again is None:
+                again = self._sent_again = deque()
+            again.append(burst)
         burst.resent.append(record)
 
     def forget_sent(self) -> None:
         """Nothing is in flight any more: T3-rtx expired, or all begins anew."""
         self._sent.clear()
-        self._sent_again.clear()
-        self._untold.clear()
+        self._sent_again = self._untold = None
         self.due = None
 
     def delivered(self, info: AckInfo, now: float) -> None:
@@ -196,6 +199,8 @@ class Rack:
                     found.append(record)
                 else:
                     outstanding.set_aside(record)
+                    if untold is None:
+                        untold = self._untold = deque()
                     untold.append(record)
             else:
                 break

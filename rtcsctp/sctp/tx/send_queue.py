@@ -46,7 +46,7 @@ class OutStream:
         self.queue: deque[Outgoing] = deque()
         self.behind_barrier: deque[Outgoing] | None = None
         """Messages that wait for a reset to be answered; None when none is under way."""
-        self._marks: deque[tuple[int, int]] = deque()
+        self._marks: list[tuple[int, int]] = []
         self.renumber()
         self.buffered = 0
         self.low_threshold = 0
@@ -77,7 +77,7 @@ class OutStream:
         if sequence < self._ssn_stop:
             return self._ssn_stop - sequence
         while len(marks) > 1 and marks[1][1] <= cumulative + 1:
-            marks.popleft()  # everything that it begins is acknowledged
+            marks.pop(0)  # everything that it begins is acknowledged
         if not marks or sequence >= marks[-1][0] + _MARK_EVERY:
             marks.append((sequence, next_tsn))
         end = marks[0][0] + _MAX_OUTSTANDING_SSN
