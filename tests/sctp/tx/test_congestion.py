@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import random
+from types import GetSetDescriptorType, MemberDescriptorType
 
 import pytest
 from hypothesis import given
@@ -24,12 +25,18 @@ def made(name: str, seed: int = 1, **settings: int) -> CongestionController:
     return make_controller(name, Config(**settings), PACKET, random.Random(seed))  # type: ignore[arg-type]
 
 
+def attributes(thing: object) -> dict[str, object]:
+    """By name: what slots hold, which compiled classes call otherwise."""
+    kinds = (MemberDescriptorType, GetSetDescriptorType)
+    names = [name for name in dir(type(thing)) if isinstance(getattr(type(thing), name), kinds)]
+    return {name: getattr(thing, name) for name in names}
+
+
 def state_of(control: CongestionController) -> dict[str, object]:
-    state: dict[str, object] = {}
-    for name in type(control).__slots__:  # type: ignore[attr-defined]
-        value = getattr(control, name)
-        slots = getattr(type(value), "__slots__", None)
-        state[name] = {key: getattr(value, key) for key in slots} if slots else value
+    state = {
+        name: attributes(value) if type(value).__module__.startswith("rtcsctp") else value
+        for name, value in attributes(control).items()
+    }
     state.pop("_rng", None)
     return state
 
