@@ -122,13 +122,15 @@ def test_readme_opens_with_the_two_commands() -> None:
 
 def test_readme_examples_of_programs_run(tmp_path: Path) -> None:
     printed = []
-    for program in [block for block in readme_blocks("python") if "trio.run(" in block]:
+    whole = ("trio.run(", "import PeerConfig, sync")
+    blocks = [block for block in readme_blocks("python") if any(text in block for text in whole)]
+    for program in blocks:
         path = tmp_path / "program.py"
         path.write_text(program, encoding="utf-8")
         result = run([sys.executable, "-W", "error", path], tmp_path)
         assert result.returncode == 0, result.stderr
         printed.append(result.stdout)
-    assert printed == ["chat hello\n", "b'HELLO'\n"]
+    assert printed == ["chat hello\n", "chat hello\n", "b'HELLO'\n"]
 
 
 def test_readme_example_of_a_test_passes(tmp_path: Path) -> None:
