@@ -1,4 +1,4 @@
-"""What all tests share: how Hypothesis looks for counterexamples.
+"""What all tests share: how Hypothesis looks for counterexamples, and a log that each finds unused.
 
 Where `CI` is set, it draws the same examples in every run, so that a run fails because of a change
 and not because of luck. On a developer's machine it draws new ones and remembers those that failed.
@@ -7,8 +7,11 @@ and not because of luck. On a developer's machine it draws new ones and remember
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import settings
 
 # No deadlines: how long an example takes says more about the machine than about the code.
@@ -19,3 +22,13 @@ settings.register_profile("thorough", deadline=None, max_examples=10_000)
 settings.load_profile(
     os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "dev")
 )
+
+
+@pytest.fixture(autouse=True)
+def _log_as_it_was() -> Iterator[None]:
+    """The command sets handlers up, which later tests of the same process would hear."""
+    logger = logging.getLogger("rtcsctp")
+    handlers, level = logger.handlers.copy(), logger.level
+    yield
+    logger.handlers[:] = handlers
+    logger.setLevel(level)

@@ -274,7 +274,7 @@ async def test_many_small_messages_let_other_tasks_run(autojump_clock: MockClock
         assert near.statistics().messages_sent == far.statistics().messages_received == 2000
 
 
-async def test_send_buffer_grows_with_the_congestion_window(
+async def test_send_buffer_grows_with_what_network_and_peer_take(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     association = core(1)
@@ -287,8 +287,15 @@ async def test_send_buffer_grows_with_the_congestion_window(
         on_change=lambda: None,
         on_end=lambda: None,
     )
-    for cwnd, room in ((20_000, 50_000), (40_000, 80_000), (1 << 30, MAX_SEND_BUFFER)):
+    for cwnd, peer_window, room in (
+        (20_000, 1 << 30, 50_000),
+        (40_000, 1 << 30, 80_000),
+        (1 << 30, 1 << 30, MAX_SEND_BUFFER),
+        (1 << 30, 30_000, 60_000),
+        (1 << 30, 0, 50_000),
+    ):
         monkeypatch.setattr(association.sender.congestion, "cwnd", cwnd)
+        monkeypatch.setattr(association.sender, "peer_window", peer_window)
         assert driver.room == room
 
 
