@@ -79,7 +79,7 @@ class HttpError(Exception):
 
 
 class Disconnected(Exception):  # noqa: N818 (nothing went wrong)
-    """The client has gone before its request was complete."""
+    """The client has gone, before its request was complete or while it waited for the answer."""
 
 
 class Request:
@@ -145,6 +145,11 @@ class Request:
                     return bytes(body)
         raise HttpError(408, f"the body did not arrive within {patience:g} s")
 
+    async def gone(self) -> None:
+        """Wait until the client has gone; a body that nobody has read is dropped."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
     @staticmethod
     def _too_large(limit: int) -> HttpError:
         return HttpError(413, f"the body has more than {limit} bytes")
@@ -157,12 +162,6 @@ class Request:
         """
         async with trio.open_nursery() as nursery:
             if not self._complete:
-                nursery.start_soon(self._drop_body)
+                nursery.start_soon(self.gone)
             await response.send(send, head=self.method == "HEAD")
             nursery.cancel_scope.cancel()
-
-    async def _drop_body(self) -> None:
-        while True:
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                return

@@ -14,7 +14,8 @@ DELETE   …/BOX/OFFER            the offer is not meant any more: 204
 
 An offer is given out once, so that a peer that begins again does not get an old one; and again if
 nobody has answered it for 15 s, for whoever took it may be gone. GET waits for what is not there
-yet, up to the seconds of ``Prefer: wait=`` (RFC 7240 4.3). 404: there is no such offer any more;
+yet, up to the seconds of ``Prefer: wait=`` (RFC 7240 4.3); a client that closes its connection
+waits no longer, and is given nothing. 404: there is no such offer any more;
 410: another has taken its place.
 
 What is left here means nothing to this application: it is text that peers are expected to have
@@ -244,7 +245,7 @@ class RendezvousApplication:
         deadline = trio.current_time() + self._patience(request)
         while (now := trio.current_time()) < min(box.free_at, deadline):
             with trio.move_on_at(min(box.free_at, deadline)):
-                await self._wait(name, box)
+                await self._wait(request, name, box)
         if now < box.free_at:
             return Response(204)
         box.free_at = now + _ANSWER_TIME
@@ -264,7 +265,7 @@ class RendezvousApplication:
         box = self._find(name, tag)
         with trio.move_on_after(self._patience(request)):
             while box.answer is None and box.tag == tag and self._boxes.get(name) is box:
-                await self._wait(name, box)
+                await self._wait(request, name, box)
         box = self._find(name, tag)
         if box.answer is None:
             return Response(204)
@@ -276,16 +277,35 @@ class RendezvousApplication:
             return 0.0
         return min(float(wanted[1]), self._max_wait)
 
-    async def _wait(self, name: str, box: _Mailbox) -> None:
+    async def _wait(self, request: Request, name: str, box: _Mailbox) -> None:
+        """Wait until something has changed in a mailbox.
+
+        Raises:
+            Disconnected: whoever asked has gone meanwhile.
+        """
         self._waiting += 1
         box.waiting += 1
+        is_gone = False
+        changed = box.changed
+
+        async def watch(scope: trio.CancelScope) -> None:
+            nonlocal is_gone
+            await request.gone()
+            is_gone = True
+            scope.cancel()
+
         try:
-            await box.changed.wait()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(watch, nursery.cancel_scope)
+                await changed.wait()
+                nursery.cancel_scope.cancel()
         finally:
             self._waiting -= 1
             box.waiting -= 1
             if self._boxes.get(name) is box:
                 self._use(name)
+        if is_gone:
+            raise Disconnected
 
 
 def _location(request: Request, name: str, tag: str) -> tuple[str, str]:

@@ -173,6 +173,23 @@ class _Connection:
             with trio.fail_after(_PIECE_TIME):
                 http.receive_data(bytes(await self._stream.receive_some(_RECEIVE)))
 
+    async def closed(self) -> None:
+        """Wait, after a whole request, until the client has closed its side, or is gone.
+
+        What it sends ahead, its next request, is kept; after 16 KiB of it, nobody looks any more.
+        """
+        ahead = 0
+        while ahead < _MAX_HEAD:
+            try:
+                data = bytes(await self._stream.receive_some(_RECEIVE))
+            except _BROKEN:
+                return
+            self._http.receive_data(data)
+            if not data:
+                return
+            ahead += len(data)
+        await trio.sleep_forever()
+
     async def send(self, *events: Any) -> None:
         """Send parts of a response, together.
 
@@ -261,6 +278,8 @@ class _Exchange:
         self._error: Exception | None = None
         """Why no more can come of the request; what the client is told, if it still hears us."""
         self._over = trio.Event()
+        self._is_alone = False
+        """The application knows that the client has gone: it need not answer."""
 
     async def run(self, app: Application, scope: Message) -> None:
         """Let the application answer.
@@ -277,6 +296,8 @@ class _Exchange:
             _log.exception("%s %s", scope["method"], scope["path"])
         if self._error is not None:
             raise self._error
+        if not self._begun and self._is_alone:
+            raise trio.BrokenResourceError("the client has gone")
         if not self._begun:
             headers = [("Content-Length", "0"), ("Connection", "close")]
             await self._connection.send(
@@ -288,7 +309,11 @@ class _Exchange:
     async def receive(self) -> Message:
         """ASGI's receive."""
         if self._complete:
-            await self._over.wait()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._wait_over, nursery.cancel_scope)
+                await self._connection.closed()
+                self._is_alone = True
+                nursery.cancel_scope.cancel()
             return {"type": "http.disconnect"}
         try:
             event = await self._connection.next_event()
@@ -301,6 +326,10 @@ class _Exchange:
             return {"type": "http.request", "body": b"", "more_body": False}
         self._over.set()
         return {"type": "http.disconnect"}
+
+    async def _wait_over(self, scope: trio.CancelScope) -> None:
+        await self._over.wait()
+        scope.cancel()
 
     async def send(self, message: Message) -> None:
         """ASGI's send."""

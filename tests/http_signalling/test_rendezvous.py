@@ -8,7 +8,13 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
-from rtcsctp.http import Mailbox, RendezvousApplication, SignallingError, SignallingRefusedError
+from rtcsctp.http import (
+    Mailbox,
+    RendezvousApplication,
+    SignallingError,
+    SignallingRefusedError,
+    serve_http,
+)
 from rtcsctp.http.rendezvous import SEALED_TYPE
 
 from .support import Answer, request
@@ -165,6 +171,24 @@ async def test_who_waits_keeps_a_mailbox_and_only_so_many_wait(autojump_clock: M
         assert app.mailboxes == 1
         await offer(app)
     assert app.mailboxes == 1
+
+
+async def test_who_has_gone_is_given_nothing(app: RendezvousApplication) -> None:
+    """A receiver that was interrupted while it waited must not take the offer of the next sender."""
+    async with trio.open_nursery() as nursery:
+        address = await nursery.start(serve_http, app)
+        waiting = await trio.open_tcp_stream(*address)
+        head = f"GET {BOX} HTTP/1.1\r\nHost: localhost\r\nPrefer: wait=20\r\n\r\n"
+        await waiting.send_all(head.encode())
+        with trio.fail_after(60):
+            while not app.mailboxes:
+                await trio.sleep(0.01)
+            await waiting.send_eof()
+            assert await waiting.receive_some() == b""  # the server has seen that nobody waits
+        await waiting.aclose()
+        await offer(app)
+        assert (await get(app, BOX)).status == 200
+        nursery.cancel_scope.cancel()
 
 
 # ---------------------------------------------------------------------------------- client

@@ -227,6 +227,39 @@ async def test_connections_are_counted() -> None:
         nursery.cancel_scope.cancel()
 
 
+async def test_a_client_that_leaves_is_noticed_and_one_that_sends_ahead_is_not_lost() -> None:
+    noticed: list[str] = []
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        assert not (await receive())["more_body"]
+        if scope["path"] == "/waits":
+            noticed.append((await receive())["type"])
+            return
+        with trio.move_on_after(0.2):
+            noticed.append((await receive())["type"])
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+        assert (await receive())["type"] == "http.disconnect"
+
+    async with trio.open_nursery() as nursery:
+        address = await nursery.start(serve_http, slow)
+        stream = await trio.open_tcp_stream(*address)
+        with trio.fail_after(60):
+            # More than the server looks at while it works on the first request.
+            ahead = head("GET", "/second", x="y" * 9_000) * 3
+            await stream.send_all(head("GET", "/first") + ahead)
+            received = b""
+            while received.count(b" 204 ") < 4:
+                received += await stream.receive_some()
+            assert noticed == []
+            await stream.send_all(head("GET", "/waits"))
+            await stream.aclose()
+            while not noticed:
+                await trio.sleep(0.01)
+        assert noticed == ["http.disconnect"]
+        nursery.cancel_scope.cancel()
+
+
 async def test_bugs_of_the_application_are_logged(caplog: pytest.LogCaptureFixture) -> None:
     async def broken(scope: Any, _receive: Any, send: Any) -> None:
         if scope["path"] == "/late":
