@@ -15,7 +15,8 @@ The map of the package::
     perf.py        `rtcsctp perf`: throughput …
     throughput.py  … the protocol of that, and its server
     reach.py       how these reach their other end: a URL, or two lines to copy
-    peers.py       what these two have in common: options of ICE, the certificate
+    lines.py       connecting by two lines that people carry
+    peers.py       what these have in common: options of ICE, the certificate, STUN
     sctp.py        `rtcsctp sctp …`: the options of its three commands …
     echo.py        … `echo`: a server that sends back what it gets
     send.py        … `send`: a file, standard input, or made-up messages

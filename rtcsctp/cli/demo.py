@@ -137,7 +137,7 @@ class _Demo:
                 nursery.cancel_scope.cancel()
         note(f"connected over {_HOST}")
         for name, moment in stages:
-            say(f"{name:<44}  after {1000 * (moment - began):6.1f} ms")
+            say(f"{name:<40}  after {1000 * (moment - began):6.1f} ms")
 
     # --------------------------------------------------------------------------------- channels
 
@@ -151,7 +151,7 @@ class _Demo:
             if reply != "hello":
                 raise CommandError(f"a channel ({name}) did not give back what was sent")
             elapsed = trio.current_time() - began
-            say(f"channel: {name:<35}  opened, answered and closed in {1000 * elapsed:.1f} ms")
+            say(f"channel: {name:<31}  opened, answered, closed in {1000 * elapsed:.1f} ms")
 
     async def _serve(self, bob: PeerConnection) -> None:
         async with trio.open_nursery() as nursery:
@@ -178,8 +178,9 @@ class _Demo:
         elapsed = trio.current_time() - began
         is_same = self._sent.sha256 == self._received.sha256
         say(f"moved {self._received.describe(elapsed)}")
-        say(f"sha256 sent      {self._sent.sha256}")
-        say(f"sha256 received  {self._received.sha256}  {'the same' if is_same else 'DIFFERENT'}")
+        say(f"sha256 sent {self._sent.sha256}")
+        say(f"  received  {self._received.sha256}")
+        say("the checksums are the same" if is_same else "THE CHECKSUMS DIFFER")
         if not is_same:
             raise CommandError("what was received is not what was sent")
 
@@ -227,8 +228,8 @@ def _negotiated(peer: PeerConnection) -> Iterator[tuple[str, str]]:
     if pair is not None:
         role = "controlling" if statistics.ice.controlling else "controlled"
         checks = sum(one.requests_sent for one in statistics.ice.pairs)
-        text = f"{_candidate(pair.local)} to {_candidate(pair.remote)}, {role}"
-        yield "ICE", f"{text}, {format_count(checks, 'check')} sent"
+        yield "ICE", f"{_candidate(pair.local)} to {_candidate(pair.remote)}"
+        yield "  role", f"{role}; {format_count(checks, 'check')} sent"
         if pair.rtt is not None:
             yield "  round trip", format_duration(pair.rtt)
     yield (

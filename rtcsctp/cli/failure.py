@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from rtcsctp.errors import RtcsctpError
 from rtcsctp.runtime.errors import AssociationLost
 
-__all__ = ["FAILED", "OK", "CommandError", "Interrupted", "attempt", "explain"]
+__all__ = ["FAILED", "OK", "CommandError", "Interrupted", "NobodyReads", "attempt", "explain"]
 
 OK = 0
 FAILED = 1
 _CTRL_C = 130
+_BROKEN_PIPE = 141  # 128 + SIGPIPE, which ends programs that do not ignore it
 
 
 class CommandError(Exception):
@@ -25,6 +26,13 @@ class Interrupted(Exception):  # noqa: N818 (nothing went wrong)
     def __init__(self, number: int) -> None:
         super().__init__("interrupted")
         self.exit_code = 128 + number  # as shells have it
+
+
+class NobodyReads(Exception):  # noqa: N818 (it may have read all that it wanted)
+    """The program that our standard output goes to has ended, like `head`: there is no more to do.
+
+    Whoever has ended it needs no explanation.
+    """
 
 
 @contextmanager
@@ -43,6 +51,8 @@ def attempt(what: str) -> Iterator[None]:
 def explain(error: BaseException) -> tuple[str, int] | None:
     """The line that tells a user what happened, and the exit code; None if it is a bug.
 
+    The line is empty where there is nothing to tell.
+
     Tasks that fail together come as a group. It is explained if all its parts can be, by the part
     that says most.
     """
@@ -54,12 +64,24 @@ def explain(error: BaseException) -> tuple[str, int] | None:
             return "interrupted", exit_code
         case KeyboardInterrupt():
             return "interrupted", _CTRL_C
+        case NobodyReads():
+            return "", _BROKEN_PIPE
         case first:
-            return " ".join(str(first).split()), FAILED
+            line = " ".join(str(first).split())
+            if getattr(first, "status", None) == 401:  # of a `SignallingRefusedError`
+                line += ": --token gives it, or the variable RTCSCTP_TOKEN"
+            return line, FAILED
 
 
 # The first ones say most.
-_EXPECTED = (Interrupted, KeyboardInterrupt, CommandError, AssociationLost, RtcsctpError)
+_EXPECTED = (
+    Interrupted,
+    KeyboardInterrupt,
+    NobodyReads,
+    CommandError,
+    AssociationLost,
+    RtcsctpError,
+)
 
 
 def _importance(error: BaseException) -> int:

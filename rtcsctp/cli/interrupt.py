@@ -16,7 +16,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 async def until_interrupted(
     work: Callable[[], Awaitable[None]], *, end: trio.Event | None = None
-) -> None:
+) -> int | None:
     """Await `work()`, but cancel it when a signal comes.
 
     Unlike a KeyboardInterrupt out of nowhere, this lets tasks end in order: associations are
@@ -26,15 +26,20 @@ async def until_interrupted(
         work: what the command is for.
         end: is set by the first signal, which then cancels nothing; the second one does.
 
+    Returns:
+        The signal that has set `end`; None if none has.
+
     Raises:
         Interrupted: a signal came, and `work()` was cancelled because of it.
     """
     caught: int | None = None
+    ended: int | None = None
 
     async def watch() -> None:
-        nonlocal caught
+        nonlocal caught, ended
         async for number in signals:
             if end is not None and not end.is_set():
+                ended = number
                 end.set()
             else:
                 caught = number
@@ -47,3 +52,4 @@ async def until_interrupted(
             nursery.cancel_scope.cancel()
     if caught is not None:
         raise Interrupted(caught)
+    return ended

@@ -5,7 +5,7 @@
     0      everything was done: what was sent was acknowledged, what was received is complete
     1      it was not; one line on stderr says why
     2      the command line is wrong
-    128+n  a signal ended it: 130 for Ctrl-C, 143 for SIGTERM
+    128+n  a signal ended it: 130 for Ctrl-C, 143 for SIGTERM; 141: nobody reads its output any more
 """
 
 from __future__ import annotations
@@ -43,11 +43,13 @@ exit codes:
   0      everything was done: what was sent was acknowledged, what was received is complete
   1      it was not; one line on stderr says why
   2      the command line is wrong
-  128+n  a signal ended it: 130 for Ctrl-C, 143 for SIGTERM
+  128+n  a signal ended it: 130 for Ctrl-C, 143 for SIGTERM; 141: nobody reads its output
 
 environment:
   RTCSCTP_LOG=info|debug   log what happens to connections on stderr, as -v and -vv do
   RTCSCTP_CAPTURE=FILE     all SCTP packets, decrypted, into a file for Wireshark (%p: process id)
+  RTCSCTP_STUN=URL         STUN server to ask where no option names one; empty: none
+  RTCSCTP_TOKEN=T          secret that is shown to a server, as by --token
   SSLKEYLOGFILE=FILE       append the keys of DTLS, which lay bare what was sent
 """
 
@@ -66,6 +68,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     if sys.stderr is None:  # whoever started us has closed it, and wants to hear nothing
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (until the end)
+    try:
+        _run(argv)
+    except BaseException as error:
+        explained = explain(error)
+        if explained is None:
+            raise
+        line, exit_code = explained
+        if line:
+            complain(line)
+        return exit_code
+    return OK
+
+
+def _run(argv: Sequence[str] | None) -> None:
     arguments = _build_parser().parse_args(argv)
     configure(arguments, arguments.parser)
     try:
@@ -73,16 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         arguments.parser.error(f"argument --set: {error}")
     run: Run = arguments.run
-    try:
-        run(arguments)
-    except BaseException as error:
-        explained = explain(error)
-        if explained is None:
-            raise
-        line, exit_code = explained
-        complain(line)
-        return exit_code
-    return OK
+    run(arguments)
 
 
 def _build_parser() -> argparse.ArgumentParser:

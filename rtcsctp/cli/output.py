@@ -11,7 +11,7 @@ import sys
 from contextlib import suppress
 from typing import TextIO
 
-from rtcsctp.cli.failure import CommandError
+from rtcsctp.cli.failure import CommandError, NobodyReads
 
 __all__ = ["complain", "note", "say"]
 
@@ -20,12 +20,15 @@ def say(text: str, *, stream: TextIO | None = None) -> None:
     """Write a line, by default to standard output, at once.
 
     Raises:
-        CommandError: it cannot be written: the disk is full, or the program at the other end of a
-            pipe is gone.
+        CommandError: it cannot be written: the disk is full, ….
+        NobodyReads: the program at the other end of a pipe has gone.
     """
     stream = stream if stream is not None else sys.stdout
     try:
         print(text, file=stream, flush=True)
+    except BrokenPipeError as error:
+        _give_up(stream)
+        raise NobodyReads from error
     except OSError as error:
         _give_up(stream)
         raise CommandError(f"cannot write standard output: {error.strerror}") from error

@@ -1,4 +1,4 @@
-"""What `rtcsctp serve` and `rtcsctp connect` have in common: options, and how a connection ends."""
+"""What the commands for WebRTC have in common: options of ICE, and how a connection ends."""
 
 from __future__ import annotations
 
@@ -9,8 +9,12 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
+
+import attrs
 
 from rtcsctp.cli.failure import CommandError, attempt
+from rtcsctp.cli.output import note
 from rtcsctp.dtls.certificate import Certificate
 from rtcsctp.errors import CertificateError, ConfigError
 from rtcsctp.ice.servers import IceServer
@@ -26,10 +30,19 @@ __all__ = [
     "secret",
     "told_plainly",
     "translation",
+    "way_out",
+    "with_public_stun",
 ]
 
 _EXTRA = ("h11", "httpx2")
 _CERTIFICATE_DAYS = 365
+
+_STUN_VARIABLE: Final = "RTCSCTP_STUN"
+_PUBLIC_STUN: Final = "stun:stun.cloudflare.com:3478"
+"""Run for anybody's use. Asking one is what other programs of this kind do; asking several would
+tell more about networks that few have, to more people."""
+_PUBLIC_STUN_TIME: Final = 3.0
+"""Seconds that our line waits for it: where there is no Internet, it will not answer."""
 
 
 def need_http() -> None:
@@ -44,16 +57,20 @@ def need_http() -> None:
         if (error.name or "").partition(".")[0] not in _EXTRA:
             raise
         raise CommandError(
-            f"this command needs {error.name}; install it with: pip install rtcsctp[http]"
+            f"this command needs {error.name}; install it with: pip install 'rtcsctp[http]'"
         ) from error
 
 
-def add_peer_options(parser: argparse.ArgumentParser, *, loopback: str = "--loopback") -> None:
+def add_peer_options(
+    parser: argparse.ArgumentParser, *, loopback: str = "--loopback", public_stun: str | None = None
+) -> None:
     """The options about ICE and the certificate; `peer_config` reads them.
 
     Args:
         parser: of the command.
         loopback: the option for the loopback interface, where its usual name is taken.
+        public_stun: when a public STUN server is asked without further options ("without --via"),
+            if it ever is; see `with_public_stun`.
     """
     parser.add_argument(
         "--token",
@@ -63,13 +80,23 @@ def add_peer_options(parser: argparse.ArgumentParser, *, loopback: str = "--loop
         help="the secret that clients show to the server; by default, the value of RTCSCTP_TOKEN, "
         "which other users of this machine cannot see in the list of processes",
     )
-    parser.add_argument(
+    stun = parser.add_mutually_exclusive_group()
+    default = "" if public_stun is None else f" (default{public_stun}: {_PUBLIC_STUN})"
+    stun.add_argument(
         "--stun",
         action="append",
         default=[],
         metavar="URL",
-        help="a STUN server, like stun:stun.example.org; may be repeated",
+        help=f"a STUN server, like stun:stun.example.org; may be repeated{default}",
     )
+    if public_stun is not None:
+        stun.add_argument(
+            "--no-stun",
+            action="store_true",
+            help="ask no STUN server; then only computers connect that reach each other directly. "
+            "It is told nothing but the address that a question comes from, which it answers with. "
+            f"{_STUN_VARIABLE} sets another default, which may be empty",
+        )
     parser.add_argument(
         "--turn",
         action="append",
@@ -141,6 +168,40 @@ def peer_config(arguments: argparse.Namespace, *, loopback: bool) -> PeerConfig:
     except ConfigError as error:
         parser: argparse.ArgumentParser = arguments.parser
         parser.error(str(error))
+
+
+def with_public_stun(arguments: argparse.Namespace, config: PeerConfig) -> PeerConfig:
+    """The configuration, with a public STUN server where the options name none, and want one.
+
+    Most computers are behind routers that translate addresses: without a server that tells them
+    the address that they have outside, they find no way to each other.
+    """
+    url = os.environ.get(_STUN_VARIABLE, _PUBLIC_STUN).strip()
+    if not url or arguments.no_stun or arguments.loopback or config.ice_servers:
+        return config
+    try:
+        server = IceServer(url)
+    except ConfigError as error:
+        parser: argparse.ArgumentParser = arguments.parser
+        parser.error(f"{_STUN_VARIABLE}: {error}")
+    note(f"asking {server.host} for our address on the Internet (--no-stun: do not)")
+    return attrs.evolve(config, ice_servers=[server], gathering_timeout=_PUBLIC_STUN_TIME)
+
+
+def way_out(config: PeerConfig) -> str:
+    """What may help where there is no way to the other side."""
+    if not config.ice_servers:
+        return (
+            "between networks, a STUN server on both sides may help: "
+            f"--stun {_PUBLIC_STUN}, or one of your own"
+        )
+    urls = [one if isinstance(one, str) else one.url for one in config.ice_servers]
+    if any(url.lower().startswith("turn") for url in urls):
+        return "is UDP let through on both sides?"
+    return (
+        "are both commands still running, and is UDP let through? Behind some routers, only a "
+        "relay helps: --turn URL on one side"
+    )
 
 
 def load_certificate(path: Path) -> Certificate:

@@ -22,7 +22,7 @@ from rtcsctp.cli.arguments import (
     size,
     whole_number,
 )
-from rtcsctp.cli.failure import CommandError
+from rtcsctp.cli.failure import Interrupted
 from rtcsctp.cli.interrupt import until_interrupted
 from rtcsctp.cli.output import note, say
 from rtcsctp.cli.peers import add_peer_options, peer_config
@@ -118,7 +118,7 @@ def add_parser(add: AddParser) -> None:
         help="give messages up after so long, like 100ms, and count what got lost",
     )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    add_peer_options(parser, loopback="--same-machine")
+    add_peer_options(parser, loopback="--same-machine", public_stun=" without URL")
     add_settings(parser)
 
 
@@ -143,7 +143,7 @@ def run(arguments: argparse.Namespace) -> None:
         return
     config = check_reach(arguments)
     if arguments.answer:
-        trio.run(until_interrupted, partial(answer, config))
+        trio.run(until_interrupted, partial(answer, "perf", config))
     else:
         trio.run(_Perf(arguments, config).run)
 
@@ -162,11 +162,12 @@ class _Perf:
         """Measure, until it is over or the first signal comes; then say how it was.
 
         Raises:
-            CommandError: it was interrupted before it began.
+            Interrupted: a signal came before it began.
         """
-        await until_interrupted(self._work, end=self._ending)
+        number = await until_interrupted(self._work, end=self._ending)
         if not self._result:
-            raise CommandError("interrupted before anything was measured")
+            assert number is not None
+            raise Interrupted(number)
         if self._arguments.json:
             say(json.dumps(self._result, indent=2))
         else:
@@ -258,12 +259,7 @@ class _Perf:
         where = "to the other end" if way == "up" else "from the other end"
         moved = f"{format_size(summary['bytes'])} {where}"
         rate = format_bit_rate(summary["bits_per_second"])
-        words = [
-            (
-                f"{moved} in {format_duration(summary['seconds'])}: {rate}, "
-                f"{summary['messages_per_second']:,.0f} messages/s"
-            )
-        ]
+        words = []
         if (
             summary["lost"]
             or self._arguments.max_retransmits is not None
@@ -275,7 +271,11 @@ class _Perf:
             )
         if self._arguments.unordered:
             words.append(f"{summary['reordered']:,} came out of order")
-        return "; ".join(words)
+        line = (
+            f"{moved} in {format_duration(summary['seconds'])}: {rate}, "
+            f"{summary['messages_per_second']:,.0f} messages/s"
+        )
+        return f"{line}\n  {'; '.join(words)}" if words else line
 
 
 def _summary(way: str, test: ThroughputTest, elapsed: float) -> dict[str, Any] | None:

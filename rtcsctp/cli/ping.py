@@ -22,7 +22,7 @@ from rtcsctp.cli.arguments import (
     size,
     whole_number,
 )
-from rtcsctp.cli.failure import CommandError
+from rtcsctp.cli.failure import CommandError, Interrupted
 from rtcsctp.cli.interrupt import until_interrupted
 from rtcsctp.cli.network import peer_name, refused
 from rtcsctp.cli.output import note, say
@@ -77,7 +77,7 @@ def add_parser(add: AddParser) -> None:
     )
     add_ping_options(parser)
     parser.add_argument("-q", "--quiet", action="store_true", help="show the summary only")
-    add_peer_options(parser)
+    add_peer_options(parser, public_stun=" without URL")
     add_settings(parser)
 
 
@@ -128,7 +128,7 @@ def run(arguments: argparse.Namespace) -> None:
         return
     config = check_reach(arguments)
     if arguments.answer:
-        trio.run(until_interrupted, partial(answer, config))
+        trio.run(until_interrupted, partial(answer, "ping", config))
     else:
         trio.run(Ping(arguments, partial(over_channel, reached, arguments, config)).run)
 
@@ -220,10 +220,12 @@ class Ping:
 
         Raises:
             CommandError: nothing came back.
+            Interrupted: a signal came before anything was sent.
         """
-        await until_interrupted(self._work, end=self._ending)
+        number = await until_interrupted(self._work, end=self._ending)
         if not self._sent:
-            raise CommandError("interrupted before anything was sent")
+            assert number is not None
+            raise Interrupted(number)
         self._report()
 
     async def _work(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -44,7 +45,7 @@ def need_matplotlib() -> None:
         if (error.name or "").partition(".")[0] != "matplotlib":
             raise
         raise CommandError(
-            "a plot needs matplotlib; install it with: pip install rtcsctp[plot]"
+            "a plot needs matplotlib; install it with: pip install 'rtcsctp[plot]'"
         ) from error
 
 
@@ -87,10 +88,15 @@ def draw(path: Path, samples: Sequence[Sample], title: str, rate: float) -> None
     ):
         label = "timeout" if not number else None
         windows.axvline((before.time + after.time) / 2, color="C3", linewidth=0.8, label=label)
-    windows.legend(loc="upper right", fontsize="small")
-    goodput.legend(loc="best", fontsize="small")
+    for axes in (windows, goodput):
+        # Above the drawing, where no curve can be.
+        axes.legend(
+            loc="lower right", bbox_to_anchor=(1, 1), ncols=3, fontsize="small", frameon=False
+        )
     for axes in (windows, rtt, queue, goodput):
-        axes.set_ylim(bottom=0)
+        # matplotlib's own margin is a share of the difference between the values, not of them.
+        _, highest = axes.dataLim.intervaly
+        axes.set_ylim(bottom=0, top=1.1 * highest if 0 < highest < math.inf else None)
         axes.grid(visible=True, alpha=0.3)
     figure.savefig(path)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from urllib.parse import urlsplit
 
@@ -14,10 +14,19 @@ import attrs
 import trio
 
 from rtcsctp.cli.failure import CommandError, attempt
-from rtcsctp.cli.output import note, say
-from rtcsctp.cli.peers import is_loopback, need_http, peer_config, told_plainly
+from rtcsctp.cli.lines import LineReader, Lines
+from rtcsctp.cli.output import note
+from rtcsctp.cli.peers import (
+    is_loopback,
+    need_http,
+    peer_config,
+    told_plainly,
+    way_out,
+    with_public_stun,
+)
 from rtcsctp.cli.services import Services, describe_pair
 from rtcsctp.ice.config import IceConfig
+from rtcsctp.runtime.errors import ConnectionLost
 from rtcsctp.runtime.peer import PeerConnection, open_peer
 from rtcsctp.runtime.peer_config import PeerConfig
 
@@ -33,7 +42,6 @@ __all__ = [
 ]
 
 _READ = 65_536
-_MAX_DESCRIPTION = 65_536  # characters of a line that describes a peer
 # Between the answer and the first check of the other end lies what people need to carry a line.
 _CARRYING = IceConfig(patience=600, max_patience=600, checking_limit=900)
 
@@ -52,6 +60,7 @@ def http_url(text: str) -> str:
 
 def add_reach_options(parser: argparse.ArgumentParser, command: str) -> None:
     """The options that say where the other end is."""
+    parser.set_defaults(command=command)
     parser.add_argument(
         "url",
         nargs="?",
@@ -79,7 +88,7 @@ def check_reach(arguments: argparse.Namespace) -> PeerConfig:
         CommandError: something that a URL needs is not installed.
     """
     if arguments.url is None:
-        config = peer_config(arguments, loopback=False)
+        config = with_public_stun(arguments, peer_config(arguments, loopback=False))
         return attrs.evolve(config, ice=_CARRYING)
     if arguments.answer:
         arguments.parser.error("argument --answer: not allowed with argument URL")
@@ -98,7 +107,11 @@ async def reached(
         CommandError, RtcsctpError: there is none, or it has broken.
     """
     by_lines = arguments.url is None
-    way = _connected_by_lines(config) if by_lines else connected_by_http(arguments, config)
+    way = (
+        _connected_by_lines(arguments.command, config)
+        if by_lines
+        else connected_by_http(arguments, config)
+    )
     async with way as peer:
         yield peer
 
@@ -129,41 +142,37 @@ async def connected_by_http(
 
 
 @asynccontextmanager
-async def _connected_by_lines(config: PeerConfig) -> AsyncIterator[PeerConnection]:
+async def _connected_by_lines(command: str, config: PeerConfig) -> AsyncIterator[PeerConnection]:
+    lines = Lines(LineReader.of_user())
     with told_plainly():
         async with open_peer(config) as peer:
-            offer = await peer.offer()
-            note("give the following line to the other end, which is this command with --answer:")
-            say(offer.to_line())
-            note("and the line that it prints, to this one:")
-            await peer.accept(await _read_line())
+            with _hinting(config):
+                await lines.offer(peer, f"rtcsctp {command} --answer")
             note(f"connected to {describe_pair(peer.selected_pair)}")
             yield peer
 
 
-async def answer(config: PeerConfig) -> None:
+async def answer(command: str, config: PeerConfig) -> None:
     """Be the other end: take a line, print one, and do what `rtcsctp serve` would do.
 
     Raises:
         CommandError, RtcsctpError: there is no connection.
     """
+    lines = Lines(LineReader.of_user())
     with told_plainly():
         async with open_peer(config) as peer:
-            note("give the line of the other end to this one:")
-            description = await peer.answer(await _read_line())
-            note("and the following line to the other end:")
-            say(description.to_line())
-            await peer.wait_connected()
+            with _hinting(config):
+                await lines.answer(peer, f"rtcsctp {command}")
             await Services(None, note).handle(peer)
 
 
-async def _read_line() -> str:
-    """The next line of standard input that is not empty."""
-    async with aclosing(input_lines(_MAX_DESCRIPTION)) as lines:
-        async for line in lines:
-            if line.strip():
-                return line.strip()
-    raise CommandError("the line of the other end has not come: the input has ended")
+@contextmanager
+def _hinting(config: PeerConfig) -> Iterator[None]:
+    """Say what may help where there is no way to the other end."""
+    try:
+        yield
+    except ConnectionLost as error:
+        raise CommandError(f"{error} ({way_out(config)})") from error
 
 
 async def input_lines(limit: int) -> AsyncGenerator[str]:

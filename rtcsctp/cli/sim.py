@@ -293,14 +293,16 @@ class _Simulation:
         flows.wake(flows[0].a)
         progress = Progress("simulating", self._size)
         step = max(0.002, self._rtt / 8)
-        while not self._is_over() and flows.now - self._began < self._limit:
-            left = self._limit if self._time is None else self._time
-            flows.run_until(self._is_over, min(step, self._began + left - flows.now))
-            self._look()
-            if len(self.samples) >= _SAMPLES:
-                self.samples, step = self.samples[1::2], 2 * step
-            progress.update(self._arrived)
-        progress.finish()
+        try:
+            while not self._is_over() and flows.now - self._began < self._limit:
+                left = self._limit if self._time is None else self._time
+                flows.run_until(self._is_over, min(step, self._began + left - flows.now))
+                self._look()
+                if len(self.samples) >= _SAMPLES:
+                    self.samples, step = self.samples[1::2], 2 * step
+                progress.update(self._arrived)
+        finally:
+            progress.finish()
         self._elapsed = flows.now - self._began
         closed = self._sender.closed
         if closed is not None:

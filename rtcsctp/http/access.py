@@ -27,13 +27,17 @@ class Answer:
         url: where it came from, after redirections.
         headers: by their names in small letters.
         text: the body.
+        shown: what errors call it.
     """
 
-    __slots__ = ("headers", "status", "text", "url")
+    __slots__ = ("headers", "shown", "status", "text", "url")
 
-    def __init__(self, status: int, url: str, headers: Mapping[str, str], text: str) -> None:
+    def __init__(
+        self, status: int, url: str, headers: Mapping[str, str], text: str, *, shown: str
+    ) -> None:
         self.status = status
         self.url = url
+        self.shown = shown
         self.headers = headers
         self.text = text
 
@@ -51,12 +55,14 @@ class Access:
         timeout: seconds that it may take for each answer.
         tls: which certificates are trusted; None: those that the system trusts.
         transport: carries the requests instead of TCP.
+        shown: what errors name in place of URLs that are nobody's business.
     """
 
     token: str | None = attrs.field(repr=False)
     timeout: float
     tls: ssl.SSLContext | None
     transport: httpx2.AsyncBaseTransport | None
+    shown: str | None = None
 
     async def request(self, method: str, url: str, body: str = "", **headers: str | None) -> Answer:
         """One request; `headers` have underscores for hyphens.
@@ -72,11 +78,9 @@ class Access:
             with trio.move_on_after(self.timeout):
                 answer = await self._exchange(method, url, body, wanted)
         except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
-            raise SignallingError(
-                f"cannot reach {url}: {str(error) or type(error).__name__}"
-            ) from error
+            raise SignallingError(f"cannot reach {self.shown or url}: {_why(error)}") from error
         if answer is None:
-            raise SignallingError(f"no answer from {url} within {self.timeout:g} s")
+            raise SignallingError(f"no answer from {self.shown or url} within {self.timeout:g} s")
         return answer
 
     async def _exchange(
@@ -96,9 +100,24 @@ class Access:
                 async for part in parts:
                     body_read += part
                     if len(body_read) > _MAX_BODY:
-                        raise SignallingError(f"{url} answers with more than {_MAX_BODY} bytes")
+                        raise SignallingError(
+                            f"{self.shown or url} answers with more than {_MAX_BODY} bytes"
+                        )
             text = body_read.decode(errors="replace")
-            return Answer(response.status_code, str(response.url), response.headers, text)
+            url = str(response.url)
+            return Answer(
+                response.status_code, url, response.headers, text, shown=self.shown or url
+            )
+
+
+def _why(error: BaseException) -> str:
+    """The words of an error, or of what is behind it where it has none."""
+    behind: BaseException | None = error
+    while behind is not None:
+        if isinstance(behind, OSError) and behind.strerror:
+            return behind.strerror
+        behind = behind.__cause__ or behind.__context__
+    return str(error) or type(error).__name__
 
 
 def _parts(response: httpx2.Response) -> AsyncGenerator[bytes]:
@@ -119,7 +138,7 @@ def refused(what: str, answer: Answer) -> SignallingError:
         503: "the server has no room",
     }.get(answer.status, "")
     said = detail or words
-    message = f"cannot {what}: {answer.url} answers {answer.status}"
+    message = f"cannot {what}: {answer.shown} answers {answer.status}"
     return SignallingRefusedError(
         f"{message} ({said})" if said else message,
         status=answer.status,

@@ -6,6 +6,7 @@ import ssl
 from typing import Final
 from urllib.parse import urljoin
 
+import attrs
 import httpx2
 import trio
 
@@ -43,8 +44,9 @@ class Mailbox:
         """
         self._url = urljoin(url, f".{RENDEZVOUS}{name}")
         self._timeout = timeout
-        self._access = Access(token=token, timeout=timeout, tls=tls, transport=transport)
-        self._patient = Access(token=token, timeout=timeout + _WAIT, tls=tls, transport=transport)
+        # Who knows the name of a mailbox can take what is in it: errors do not tell it.
+        self._access = Access(token=token, timeout=timeout, tls=tls, transport=transport, shown=url)
+        self._patient = attrs.evolve(self._access, timeout=timeout + _WAIT)
 
     async def leave_offer(self, text: str) -> str:
         """Leave an offer; gives where its answer will be.
@@ -106,5 +108,5 @@ class Mailbox:
 def _located(answer: Answer) -> str:
     location = answer.headers.get("location")
     if not location:
-        raise SignallingError(f"{answer.url} is no rendezvous: it does not say where (Location)")
+        raise SignallingError(f"{answer.shown} is no rendezvous: it does not say where (Location)")
     return urljoin(answer.url, location)

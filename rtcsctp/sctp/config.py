@@ -48,7 +48,7 @@ def _number(minimum: float, maximum: float | None = None) -> Callable[[Any, Any,
             raise ConfigError(f"{attribute.name} must be a whole number, not {value!r}")
         if value < minimum or (maximum is not None and value > maximum):
             limit = (
-                f"at least {minimum:g}" if maximum is None else f"from {minimum:g} to {maximum:g}"
+                f"at least {minimum:,}" if maximum is None else f"from {minimum:,} to {maximum:,}"
             )
             raise ConfigError(f"{attribute.name} must be {limit}, not {value!r}")
 

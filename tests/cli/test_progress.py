@@ -92,14 +92,43 @@ def test_a_terminal_has_one_line_that_is_drawn_again(columns: None) -> None:
     assert stream.getvalue().count("\n") == 1
 
 
-def test_a_narrow_terminal_gets_no_bar_and_no_second_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "30")
+@pytest.mark.parametrize(
+    ("columns", "shown"),
+    [
+        ("70", "sending   50 %  500 kB of 1.00 MB  500 kB/s  1 s left"),
+        ("50", " 50 %  500 kB of 1.00 MB  500 kB/s  1 s left"),
+        ("40", " 50 %  500 kB  500 kB/s  1 s left"),
+        ("30", " 50 %  500 kB/s  1 s left"),
+        ("20", " 50 %"),
+        ("4", " 50"),
+    ],
+)
+def test_a_narrow_terminal_gets_no_bar_and_no_second_line(
+    columns: str, shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    clock, stream = Clock(), Terminal()
+    progress = Progress("sending", 1_000_000, stream=stream, clock=clock)
+    clock.now += 1
+    progress.update(500_000)
+    assert stream.lines() == [shown[: int(columns) - 1]]
+
+
+def test_a_terminal_that_cannot_draw_in_place_gets_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
     stream = Terminal()
-    progress = Progress("sending", 1_000_000, stream=stream, clock=Clock())
-    progress.update(1)
-    (line,) = stream.lines()
-    assert len(line) < 30
-    assert "░" not in line
+    Progress("sending", 10, stream=stream, clock=Clock()).update(10)
+    assert stream.getvalue().startswith("sending  100 %")
+    assert "\r" not in stream.getvalue()
+
+
+def test_what_was_done_before_does_not_count_for_the_rate() -> None:
+    clock, stream = Clock(), Terminal()
+    progress = Progress("sending", 1_000_000, stream=stream, clock=clock)
+    for done, skipped in ((0, 0), (600_000, 600_000), (700_000, 600_000)):
+        clock.now += 0.5
+        progress.update(done, skipped)
+    assert stream.lines()[-1].endswith("700 kB of 1.00 MB  66.7 kB/s  5 s left")
 
 
 def test_a_terminal_without_block_characters_gets_ascii(columns: None) -> None:

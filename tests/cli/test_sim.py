@@ -79,7 +79,7 @@ def test_plot_without_matplotlib(
     path = tmp_path / "plot.png"
     out, err = sim(capsys, "--plot", path, code=1)
     assert out == ""
-    assert err == "rtcsctp: a plot needs matplotlib; install it with: pip install rtcsctp[plot]\n"
+    assert err == "rtcsctp: a plot needs matplotlib; install it with: pip install 'rtcsctp[plot]'\n"
     assert not path.exists()
 
 

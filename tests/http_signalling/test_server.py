@@ -229,11 +229,13 @@ async def test_connections_are_counted() -> None:
 
 async def test_a_client_that_leaves_is_noticed_and_one_that_sends_ahead_is_not_lost() -> None:
     noticed: list[str] = []
+    left = trio.Event()
 
     async def slow(scope: Any, receive: Any, send: Any) -> None:
         assert not (await receive())["more_body"]
         if scope["path"] == "/waits":
             noticed.append((await receive())["type"])
+            left.set()
             return
         with trio.move_on_after(0.2):
             noticed.append((await receive())["type"])
@@ -254,8 +256,7 @@ async def test_a_client_that_leaves_is_noticed_and_one_that_sends_ahead_is_not_l
             assert noticed == []
             await stream.send_all(head("GET", "/waits"))
             await stream.aclose()
-            while not noticed:
-                await trio.sleep(0.01)
+            await left.wait()
         assert noticed == ["http.disconnect"]
         nursery.cancel_scope.cancel()
 

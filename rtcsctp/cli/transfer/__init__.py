@@ -11,7 +11,10 @@ The map of the folder::
     receiving.py   `Receiver`: … and the other
     messages.py    its messages, out of and into texts
     items.py       what is sent: files, folders, standard input
-    storage.py     where received files go: partial files, their journals, their names
+    storage.py     where received files can go; standard output …
+    folder.py      … and a folder, with …
+    partial.py     … partial files and their journals …
+    placing.py     … and the names that they get at the end
     names.py       names from the other side, made safe
     display.py     progress on the terminal
     errors.py      how a transfer can end other than well

@@ -22,20 +22,29 @@ import trio
 from rtcsctp.cli.arguments import AddParser, add_command, add_settings, seconds
 from rtcsctp.cli.failure import CommandError
 from rtcsctp.cli.interrupt import until_interrupted
+from rtcsctp.cli.lines import LineReader, Lines
 from rtcsctp.cli.output import note, say
-from rtcsctp.cli.peers import add_peer_options, is_loopback, need_http, peer_config
+from rtcsctp.cli.peers import (
+    add_peer_options,
+    is_loopback,
+    need_http,
+    peer_config,
+    with_public_stun,
+)
 from rtcsctp.cli.reach import http_url
 from rtcsctp.cli.services import printable
 from rtcsctp.cli.transfer.attempts import Patience, transfer
 from rtcsctp.cli.transfer.code import Secret, checked_code, new_code
 from rtcsctp.cli.transfer.display import watching
 from rtcsctp.cli.transfer.errors import PathBroken, TransferError
+from rtcsctp.cli.transfer.folder import Folder
 from rtcsctp.cli.transfer.items import STANDARD_INPUT, Items
-from rtcsctp.cli.transfer.meeting import ByLines, ByMailbox, LineReader, Meeting
+from rtcsctp.cli.transfer.meeting import ByLines, ByMailbox, Meeting
 from rtcsctp.cli.transfer.messages import Entry
+from rtcsctp.cli.transfer.placing import Conflict
 from rtcsctp.cli.transfer.receiving import Receiver
 from rtcsctp.cli.transfer.sending import Sender
-from rtcsctp.cli.transfer.storage import Conflict, Folder, Storage, StreamOut
+from rtcsctp.cli.transfer.storage import Storage, StreamOut
 from rtcsctp.cli.units import format_count, format_duration, format_rate, format_size
 from rtcsctp.ice.config import IceConfig
 from rtcsctp.runtime.peer_config import SCTP_OF_PEERS, PeerConfig
@@ -152,7 +161,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="how long to wait for the other side with --via (default: 600)",
     )
-    add_peer_options(parser)
+    add_peer_options(parser, public_stun="")
     add_settings(parser)
 
 
@@ -185,12 +194,12 @@ def send(arguments: argparse.Namespace) -> None:
         for line in items.skipped:
             note(f"left out: {printable(line)}")
         sender = Sender(items)
-        is_piped = STANDARD_INPUT in arguments.files
-        meeting, config = _meeting(arguments, "receive", stdin_is_data=is_piped, show=say)
     except TransferError as error:
         raise CommandError(str(error)) from error
+    is_piped = STANDARD_INPUT in arguments.files
     if not is_piped:
         note(f"{_describe(items.entries)}, {format_size(items.total or 0)}")
+    meeting, config = _meeting(arguments, "receive", stdin_is_data=is_piped, show=say)
 
     def done() -> tuple[int, int, str]:
         return sender.arrived, sender.skipped, _name(items.entries, sender.current)
@@ -213,7 +222,7 @@ def send(arguments: argparse.Namespace) -> None:
     skipped = f", {format_size(sender.skipped)} of it were there before" if sender.skipped else ""
     say(
         f"sent {_describe(items.entries)}, {format_size(sender.arrived)}{skipped}, in "
-        f"{format_duration(sender.seconds)} ({rate}); the checksums are right"
+        f"{format_duration(sender.seconds)} ({rate}); checksums match"
     )
 
 
@@ -227,17 +236,18 @@ def receive(arguments: argparse.Namespace) -> None:
     _check_common(arguments)
     is_piped = arguments.directory == _STANDARD_OUTPUT
     show: Callable[[str], object] = note if is_piped else say
-    try:
-        meeting, config = _meeting(arguments, "send FILE…", stdin_is_data=False, show=show)
-    except TransferError as error:
-        raise CommandError(str(error)) from error
     storage: Storage
     if is_piped:
         if sys.stdout is None:
             raise CommandError("cannot write standard output: it is closed")
         storage = StreamOut(sys.stdout.fileno())
     else:
-        storage = Folder(Path(arguments.directory), arguments.conflict)
+        storage = folder = Folder(Path(arguments.directory), arguments.conflict)
+        try:
+            folder.check()
+        except TransferError as error:
+            raise CommandError(str(error)) from error
+    meeting, config = _meeting(arguments, "send FILE…", stdin_is_data=False, show=show)
     receiver = Receiver(storage)
 
     def done() -> tuple[int, int, str]:
@@ -277,7 +287,7 @@ def receive(arguments: argparse.Namespace) -> None:
     )
     show(
         f"received {_describe(receiver.entries)}, {format_size(receiver.arrived)}{skipped}, in "
-        f"{format_duration(receiver.seconds)} ({rate}); the checksums are right"
+        f"{format_duration(receiver.seconds)} ({rate}); checksums match"
     )
 
 
@@ -322,22 +332,25 @@ def _meeting(
     """How to find the other side, and with what connections.
 
     Raises:
-        TransferError: there is nobody to ask.
-        CommandError: the extra for HTTP is missing.
+        CommandError: there is nobody to ask, or the extra for HTTP is missing.
     """
     if arguments.via is None:
-        config = peer_config(arguments, loopback=False)
         reader = LineReader.of_user(stdin_is_data=stdin_is_data)
-        return ByLines(reader, show, note), attrs.evolve(config, ice=_BY_HAND)
+        config = with_public_stun(arguments, peer_config(arguments, loopback=False))
+        return ByLines(Lines(reader, show, note)), attrs.evolve(config, ice=_BY_HAND)
     need_http()
     from rtcsctp.http import Mailbox  # noqa: PLC0415
 
-    config = peer_config(arguments, loopback=is_loopback(urlsplit(arguments.via).hostname or ""))
+    is_here = is_loopback(urlsplit(arguments.via).hostname or "")
+    config = peer_config(arguments, loopback=is_here)
+    if not is_here:
+        config = with_public_stun(arguments, config)
     code = arguments.code
     if code is None:
         code = new_code()
         words = ["--via", arguments.via, "--code", code]
-        note("On the other computer, run:\n")
+        also = ", with the same --token" if arguments.token is not None else ""
+        note(f"On the other computer, run{also}:\n")
         show(
             f"rtcsctp {counterpart.partition(' ')[0]} {shlex.join(words)}"
             f"{counterpart.removeprefix(counterpart.partition(' ')[0])}"

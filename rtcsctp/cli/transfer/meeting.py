@@ -5,33 +5,27 @@ The sender makes the offer, and the channel.
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
+from rtcsctp.cli.lines import Lines
+from rtcsctp.cli.peers import way_out
 from rtcsctp.cli.transfer.code import Secret
 from rtcsctp.cli.transfer.errors import PathBroken, TransferError
-from rtcsctp.errors import DescriptionError, SignallingStateError
+from rtcsctp.errors import DescriptionError
 from rtcsctp.runtime.errors import ConnectionLost
 from rtcsctp.runtime.peer import PeerConnection
-from rtcsctp.sdp.description import DescriptionType, SessionDescription
 
 if TYPE_CHECKING:
     from rtcsctp.http.mailbox import Mailbox
 
-__all__ = ["ByLines", "ByMailbox", "LineReader", "Meeting"]
+__all__ = ["ByLines", "ByMailbox", "Meeting"]
 
 _CONNECTING: Final = 25.0
 """Seconds that a connection may take once both sides know each other, before it is tried anew."""
 _FAREWELL: Final = 2.0  # seconds that taking leave of a server may take
-_READ: Final = 65_536
-_MAX_LINE: Final = 1 << 18  # characters
-_MARK: Final = "RTC"  # what every line begins with
 
 
 class Meeting(Protocol):
@@ -52,144 +46,28 @@ class Meeting(Protocol):
         """
 
 
-class LineReader:
-    """Lines of a descriptor, as they come: standard input, or the terminal."""
-
-    def __init__(self, descriptor: int, name: str) -> None:
-        self._descriptor = descriptor
-        self._name = name
-        self._rest = b""
-
-    @classmethod
-    def of_user(cls, *, stdin_is_data: bool) -> LineReader:
-        """Where the user types.
-
-        Raises:
-            TransferError: nowhere.
-        """
-        if not stdin_is_data:
-            if sys.stdin is None:
-                raise TransferError("cannot read the other side's line: standard input is closed")
-            return cls(sys.stdin.fileno(), "standard input")
-        try:
-            terminal = "CON" if sys.platform == "win32" else os.ctermid()
-            return cls(os.open(terminal, os.O_RDONLY), "the terminal")
-        except OSError:
-            raise TransferError(
-                "standard input is what is sent, and there is no terminal to read the other "
-                "side's line from; use --via"
-            ) from None
-
-    async def read(self) -> str:
-        """The next line that is not empty.
-
-        Raises:
-            TransferError: there is none.
-        """
-        while True:
-            line, newline, rest = self._rest.partition(b"\n")
-            if newline:
-                self._rest = rest
-                if text := line.decode(errors="replace").strip():
-                    return text
-                continue
-            data = await self._more()
-            if not data and not self._rest.strip():
-                raise TransferError(f"{self._name} ends before the other side's line")
-            self._rest += data or b"\n"
-            if len(self._rest) > _MAX_LINE:
-                raise TransferError("that is much more than a line")
-
-    async def _more(self) -> bytes:
-        # Not a buffered reader: Python dies at exit if a thread still waits in one.
-        read = partial(os.read, self._descriptor, _READ)
-        try:
-            return await trio.to_thread.run_sync(read, abandon_on_cancel=True)
-        except OSError as error:
-            reason = error.strerror or error
-            raise TransferError(f"cannot read {self._name}: {reason}") from error
-
-
 class ByLines:
-    """By one line each way. Whoever can replace a line on its way can be the other side."""
+    """By one line each way, which people carry."""
 
     repeats = False
 
-    def __init__(
-        self,
-        reader: LineReader,
-        show: Callable[[str], object],
-        note: Callable[[str], object],
-    ) -> None:
-        """
-        Args:
-            reader: where the other side's line comes from.
-            show: shows our own line, alone.
-            note: says what to do with it.
-        """
-        self._reader = reader
-        self._show = show
-        self._note = note
+    def __init__(self, lines: Lines) -> None:
+        self._lines = lines
 
     async def meet(self, peer: PeerConnection, *, offers: bool) -> None:
         """Connect. The lines may take their time: it is a matter of minutes.
 
         Raises:
-            TransferError: there is no line, or no way to the other side.
+            CommandError: there is no line.
+            TransferError: there is no way to the other side.
         """
         try:
             if offers:
-                await self._offer(peer)
+                await self._lines.offer(peer, "rtcsctp receive")
             else:
-                await self._answer(peer)
-            await peer.wait_connected()
+                await self._lines.answer(peer, "rtcsctp send")
         except ConnectionLost as error:
-            raise TransferError(_no_path(error)) from error
-
-    async def _offer(self, peer: PeerConnection) -> None:
-        offer = await peer.offer()
-        self._note("On the other computer, run:  rtcsctp receive")
-        self._note("and give it this line, by whatever way you trust:\n")
-        self._show(offer.to_line())
-        self._note("\nThen paste the line that it answers with:")
-        await self._take(peer, DescriptionType.ANSWER)
-        self._note("connecting …")
-
-    async def _answer(self, peer: PeerConnection) -> None:
-        self._note("Paste the line that rtcsctp send shows on the other computer:")
-        await self._take(peer, DescriptionType.OFFER)
-        peer.set_local_description(peer.create_answer())
-        with trio.move_on_after(peer.config.gathering_timeout):
-            await peer.gathering_complete()
-        answer = peer.local_description
-        assert answer is not None
-        self._note("\nGive the sender this line, soon (within a minute if there are routers):\n")
-        self._show(answer.to_line())
-        self._note("")
-
-    async def _take(self, peer: PeerConnection, kind: DescriptionType) -> None:
-        """Put the other side's line in force; ask again while it is none.
-
-        Some programs break a line where it is too long for them: what cannot be used is tried
-        together with what follows.
-        """
-        before = ""
-        while True:
-            text = await self._reader.read()
-            whole = text if text.startswith(_MARK) else before + text
-            description, error = _read_line(whole)
-            if description is not None and description.type is kind:
-                try:
-                    peer.set_remote_description(description)
-                except (DescriptionError, SignallingStateError) as problem:
-                    error = str(problem)
-                else:
-                    return
-            elif description is not None:
-                error = f"it is the {description.type.value}, and the {kind.value} is needed"
-            is_cut = description is None and whole.startswith(_MARK)
-            before = whole if is_cut and len(whole) < _MAX_LINE else ""
-            self._note(f"That cannot be used: {error}. Paste it again:")
+            raise TransferError(_no_path(error, peer)) from error
 
 
 class ByMailbox:
@@ -217,9 +95,9 @@ class ByMailbox:
             with trio.fail_after(_CONNECTING):
                 await peer.wait_connected()
         except trio.TooSlowError:
-            raise PathBroken(_no_path(f"nothing within {_CONNECTING:g} s")) from None
+            raise PathBroken(_no_path(f"nothing within {_CONNECTING:g} s", peer)) from None
         except ConnectionLost as error:
-            raise PathBroken(_no_path(error)) from error
+            raise PathBroken(_no_path(error, peer)) from error
 
     async def _offer(self, peer: PeerConnection) -> None:
         offer = (await peer.offer()).to_line()
@@ -268,16 +146,5 @@ class ByMailbox:
             raise
 
 
-def _read_line(text: str) -> tuple[SessionDescription | None, str]:
-    """What a line says, or why it cannot be read."""
-    try:
-        return SessionDescription.from_line_untrusted(text), ""
-    except DescriptionError as error:
-        return None, str(error)
-
-
-def _no_path(reason: object) -> str:
-    return (
-        f"no way to the other side was found: {reason} (between networks, --stun URL on both "
-        "sides, or --turn URL on one, may help)"
-    )
+def _no_path(reason: object, peer: PeerConnection) -> str:
+    return f"no way to the other side was found: {reason} ({way_out(peer.config)})"

@@ -63,6 +63,10 @@ class Receiver:
         """Seconds of waiting after everything was done."""
         self._confirmed = 0
         self._confirmed_at = 0.0
+        self._batch: Sequence[str | bytes] = ()
+        """Messages that were received together …"""
+        self._looked_at = 0
+        """… and how many of them were looked at."""
 
     async def run(self, channel: DataChannel) -> None:
         """Receive what is not here yet.
@@ -84,7 +88,7 @@ class Receiver:
                     raise
         except PathBroken:
             if self.saved is None:
-                await last_words(channel)
+                await last_words(channel, self._batch[self._looked_at :])
                 raise
         finally:
             self._storage.close()
@@ -108,17 +112,18 @@ class Receiver:
         self.arrived = self.skipped = self._before = 0
         self.current, self._open = None, False
         while self.saved is None:
-            messages = await channel.receive_many()
-            at = 0
+            messages = self._batch = await channel.receive_many()
+            at = self._looked_at = 0
             while at < len(messages) and self.saved is None:
                 end = at
                 while end < len(messages) and isinstance(messages[end], bytes):
                     end += 1
                 if end > at:
+                    self._looked_at = end
                     await self._take_bytes(channel, messages[at:end])
                 else:
+                    end = self._looked_at = at + 1
                     await self._take_text(channel, messages[at])
-                    end += 1
                 at = end
         began = trio.current_time()
         try:

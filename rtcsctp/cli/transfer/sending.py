@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from typing import Any
 
@@ -26,7 +26,7 @@ from rtcsctp.cli.transfer.messages import (
 )
 from rtcsctp.runtime.background import background_tasks
 from rtcsctp.runtime.channel import DataChannel
-from rtcsctp.runtime.errors import ChannelBroken, ConnectionLost
+from rtcsctp.runtime.errors import ChannelBroken, ConnectionLost, PeerAborted
 
 __all__ = ["Sender", "breaking", "last_words", "say_why"]
 
@@ -200,6 +200,8 @@ def breaking() -> Iterator[None]:
     try:
         yield
     except (ConnectionLost, ChannelBroken) as error:
+        if isinstance(error.__cause__, PeerAborted):
+            raise PathBroken("the other side has ended it") from error
         raise PathBroken(str(error)) from error
     except trio.EndOfChannel as error:
         raise PathBroken("the other side has closed the connection") from error
@@ -215,12 +217,19 @@ async def say_why(channel: DataChannel, error: TransferError) -> None:
             pass
 
 
-async def last_words(channel: DataChannel) -> None:
+async def last_words(channel: DataChannel, received: Sequence[str | bytes] = ()) -> None:
     """Look whether the other side has said why it has closed the channel.
+
+    Args:
+        channel: that is closed, or closing.
+        received: messages of it that nobody has looked at yet.
 
     Raises:
         RefusedError: it has.
     """
+    for message in received:
+        if isinstance(message, str):
+            parse_untrusted(message)
     with trio.move_on_after(_FAREWELL):
         try:
             while True:

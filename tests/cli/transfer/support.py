@@ -13,11 +13,11 @@ import attrs
 import trio
 
 from rtcsctp.cli.transfer.errors import PathBroken, TransferError
+from rtcsctp.cli.transfer.folder import Folder
 from rtcsctp.cli.transfer.items import Items
 from rtcsctp.cli.transfer.messages import CHANNEL_PROTOCOL
 from rtcsctp.cli.transfer.receiving import Receiver
 from rtcsctp.cli.transfer.sending import Sender, breaking
-from rtcsctp.cli.transfer.storage import Folder
 from rtcsctp.runtime.channel import DataChannel
 from rtcsctp.runtime.peer import PeerConnection, open_peer
 from rtcsctp.runtime.peer_config import PeerConfig

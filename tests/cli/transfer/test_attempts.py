@@ -10,14 +10,16 @@ import httpx2
 import pytest
 import trio
 
+from rtcsctp.cli.failure import CommandError
+from rtcsctp.cli.lines import LineReader, Lines
 from rtcsctp.cli.transfer.attempts import Patience, transfer
 from rtcsctp.cli.transfer.code import Secret
 from rtcsctp.cli.transfer.errors import PathBroken, TransferError
+from rtcsctp.cli.transfer.folder import Folder
 from rtcsctp.cli.transfer.items import Items
-from rtcsctp.cli.transfer.meeting import ByLines, ByMailbox, LineReader
+from rtcsctp.cli.transfer.meeting import ByLines, ByMailbox
 from rtcsctp.cli.transfer.receiving import Receiver
 from rtcsctp.cli.transfer.sending import Sender
-from rtcsctp.cli.transfer.storage import Folder
 from rtcsctp.http import Mailbox, RendezvousApplication, SignallingError
 from rtcsctp.http.messages import Receive, Scope, Send
 from rtcsctp.runtime.peer import PeerConnection
@@ -216,8 +218,8 @@ async def test_two_lines_are_enough(tmp_path: Path) -> None:
         to_left.put(answer)
 
     by_lines = [
-        ByLines(LineReader(to_left.read_end, "a pipe"), carry, notes.append),
-        ByLines(LineReader(to_right.read_end, "a pipe"), carry_back, notes.append),
+        ByLines(Lines(LineReader(to_left.read_end, "a pipe"), carry, notes.append)),
+        ByLines(Lines(LineReader(to_right.read_end, "a pipe"), carry_back, notes.append)),
     ]
     try:
         with trio.fail_after(60):
@@ -242,9 +244,9 @@ async def test_ones_own_line_is_refused(tmp_path: Path) -> None:
         wire.put(offer)
         wire.end()
 
-    by_lines = ByLines(LineReader(wire.read_end, "a pipe"), carry, notes.append)
+    by_lines = ByLines(Lines(LineReader(wire.read_end, "a pipe"), carry, notes.append))
     try:
-        with pytest.raises(TransferError, match="a pipe ends before the other side's line"):
+        with pytest.raises(CommandError, match="a pipe ends before the other side's line"):
             await transfer(sender, by_lines, configs()[0])
     finally:
         wire.close()

@@ -15,6 +15,7 @@ import pytest
 import trio
 
 from rtcsctp.cli.transfer.errors import PathBroken, RefusedError, TransferError
+from rtcsctp.cli.transfer.folder import Folder
 from rtcsctp.cli.transfer.items import Items
 from rtcsctp.cli.transfer.messages import (
     MAX_TEXT,
@@ -27,8 +28,9 @@ from rtcsctp.cli.transfer.messages import (
 )
 from rtcsctp.cli.transfer.receiving import Receiver
 from rtcsctp.cli.transfer.sending import Sender
-from rtcsctp.cli.transfer.storage import Folder, StreamOut
+from rtcsctp.cli.transfer.storage import StreamOut
 from rtcsctp.runtime.channel import DataChannel
+from rtcsctp.runtime.errors import ChannelBroken
 from rtcsctp.sctp.config import Config
 
 from .support import Cutter, connection, move, tree
@@ -185,6 +187,41 @@ async def test_a_sender_that_cannot_read_on_says_so(source: Path, tmp_path: Path
     outcome = await connection(Sender(items).run, Receiver(Folder(tmp_path / "new")).run)
     assert "er/7: No such file or directory" in str(outcome.sender)
     assert str(outcome.sender) in str(outcome.receiver)
+
+
+async def test_why_a_sender_gives_up_is_read_also_if_there_is_no_answering_any_more(
+    tmp_path: Path,
+) -> None:
+    """Its last words may come together with bytes, when it has closed the channel already."""
+    entry = Entry(item="a" * 32, path=("a",), size=10_000_000)
+
+    class Closed:
+        max_message_size = None
+
+        def __init__(self) -> None:
+            self.texts = [
+                hello("sender"),
+                write("list", rows=[entry.row()]),
+                write("listed", count=1),
+                write("file", index=0, offset=0),
+            ]
+
+        async def send(self, message: str) -> None:
+            if '"got"' in message:
+                raise ChannelBroken("closed")
+
+        async def receive(self) -> str:
+            if not self.texts:
+                raise trio.ClosedResourceError
+            return self.texts.pop(0)
+
+        async def receive_many(self) -> list[str | bytes]:
+            last = write("error", reason="no disk")
+            return [await self.receive(), *([b"x" * 65_536] * 100), last]
+
+    channel: Any = Closed()
+    with pytest.raises(RefusedError, match="the other side says: no disk"):
+        await Receiver(Folder(tmp_path / "new")).run(channel)
 
 
 # ------------------------------------------------------------------ others at the other end

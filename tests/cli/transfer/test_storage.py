@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from rtcsctp.cli.transfer.errors import TransferError
+from rtcsctp.cli.transfer.folder import Folder
 from rtcsctp.cli.transfer.messages import Entry, Have
-from rtcsctp.cli.transfer.storage import Conflict, Folder, Saved, StreamOut
+from rtcsctp.cli.transfer.placing import Conflict
+from rtcsctp.cli.transfer.storage import Saved, StreamOut
 
 from .support import tree
 
@@ -428,8 +430,26 @@ def test_lists_that_no_honest_sender_has(entries: list[Entry], reason: str, tmp_
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    assert "cannot write" in refusal(Folder(tmp_path / "file"), [file("a")])
-    assert "cannot write" in refusal(Folder(tmp_path / "no" / "parent"), [file("a")])
+    for name, complaint in (
+        ("file", f"cannot receive into {tmp_path}/file: it is no folder"),
+        ("no/parent", f"{tmp_path}/no/parent: there is no folder {tmp_path}/no to make it in"),
+        ("file/x", "cannot write"),
+    ):
+        storage = Folder(tmp_path / name)
+        with pytest.raises(TransferError) as caught:
+            storage.check()
+        assert complaint in str(caught.value)
+        assert complaint in refusal(storage, [file("a")])
+    Folder(tmp_path / "new").check()
+    assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write anywhere")
+def test_a_folder_of_somebody_else(tmp_path: Path) -> None:
+    (tmp_path / "closed").mkdir(mode=0o500)
+    for name in ("closed", "closed/new"):
+        with pytest.raises(TransferError, match=r"cannot write .*: Permission denied"):
+            Folder(tmp_path / name).check()
 
 
 def test_more_bytes_than_announced_are_refused(tmp_path: Path) -> None:
