@@ -8,7 +8,8 @@ The map::
 
     engine.py       the thread, calls into it, and blocks that it holds open
     handlers.py     servers for the length of a block, and handlers that block, each in a thread
-    channel.py      a data channel
+    channel.py      a data channel …
+    channel_file.py … as a file of bytes
     peer.py         peer connections, and servers for them
     association.py  SCTP in UDP
 """
@@ -23,6 +24,7 @@ from trio import (
 
 from rtcsctp.sync.association import Association, Listener, Stream, connect, listen
 from rtcsctp.sync.channel import DataChannel
+from rtcsctp.sync.channel_file import ChannelFile
 from rtcsctp.sync.peer import (
     Events,
     IncomingChannels,
@@ -37,6 +39,7 @@ __all__ = [
     "Association",
     "BrokenResourceError",
     "BusyResourceError",
+    "ChannelFile",
     "ClosedResourceError",
     "DataChannel",
     "EndOfChannel",

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 import trio
 
 import rtcsctp.runtime.udp as asynchronous
-from rtcsctp.sync.engine import Block, Caller
+from rtcsctp.sync.engine import Block, Caller, check_timeout
 from rtcsctp.sync.handlers import Serving, in_threads, serving
 from rtcsctp.sync.peer import Events
 
@@ -28,7 +29,7 @@ __all__ = ["Association", "Listener", "Stream", "connect", "listen"]
 
 
 class Stream:
-    """`rtcsctp.Stream` without ``await``; any thread may send, one at a time may receive.
+    """`rtcsctp.Stream` without ``await``; any thread may use it, one at a time may receive.
 
     What methods raise is what those of `rtcsctp.Stream` raise, and TimeoutError where a `timeout`
     (seconds; None: as long as it takes) is over; then nothing was sent, and nothing taken.
@@ -38,7 +39,7 @@ class Stream:
         """Use `Association.stream`."""
         self._caller = caller
         self._stream = stream
-        self._kept: list[Message] = []
+        self._kept: deque[Message] = deque()
 
     def __repr__(self) -> str:
         return repr(self._stream)
@@ -52,6 +53,15 @@ class Stream:
     def buffered_amount(self) -> int:
         """Bytes given to `send` that have not been sent yet."""
         return self._caller.do(lambda: self._stream.buffered_amount)
+
+    @property
+    def buffered_amount_low_threshold(self) -> int:
+        """What `wait_buffered_low` waits for, bytes; 0 at first."""
+        return self._stream.buffered_amount_low_threshold
+
+    @buffered_amount_low_threshold.setter
+    def buffered_amount_low_threshold(self, amount: int) -> None:
+        self._caller.do(setattr, self._stream, "buffered_amount_low_threshold", amount)
 
     def send(
         self,
@@ -76,15 +86,44 @@ class Stream:
         )
         self._caller.call(send, timeout=timeout)
 
+    def send_nowait(
+        self,
+        data: bytes | bytearray | memoryview,
+        *,
+        ppid: int = 0,
+        unordered: bool = False,
+        max_retransmits: int | None = None,
+        lifetime: float | None = None,
+        priority: int | None = None,
+    ) -> None:
+        """Queue a message now, or raise `trio.WouldBlock`; otherwise like `send`."""
+        send = partial(
+            self._stream.send_nowait,
+            data,
+            ppid=ppid,
+            unordered=unordered,
+            max_retransmits=max_retransmits,
+            lifetime=lifetime,
+            priority=priority,
+        )
+        self._caller.do(send)
+
+    def wait_buffered_low(self, *, timeout: float | None = None) -> None:
+        """Wait until `buffered_amount` is at its threshold or below."""
+        self._caller.call(self._stream.wait_buffered_low, timeout=timeout)
+
     def receive(self, *, timeout: float | None = None) -> Message:
         """The next message; waits for it."""
         return self.receive_many(1, timeout=timeout)[0]
 
     def receive_many(self, limit: int = 256, *, timeout: float | None = None) -> list[Message]:
         """All messages that are there, at most `limit`; waits for the first one."""
-        if self._kept:
-            taken, self._kept = self._kept[:limit], self._kept[limit:]
-            return taken
+        if limit < 1:
+            raise ValueError(f"at least one message must be asked for, not {limit}")
+        check_timeout(timeout)
+        kept = self._kept
+        if kept:
+            return [kept.popleft() for _ in range(min(limit, len(kept)))]
         receive = self._stream.receive_many
         return self._caller.call(receive, limit, timeout=timeout, undelivered=self._kept.extend)
 
@@ -109,6 +148,7 @@ class Association:
         """Use `connect` or `listen`."""
         self._caller = caller
         self._association = association
+        self._kept: deque[int] = deque()
 
     def __repr__(self) -> str:
         return repr(self._association)
@@ -153,6 +193,11 @@ class Association:
         """User bytes that were sent, and neither acknowledged nor given up."""
         return self._caller.do(lambda: self._association.unacknowledged)
 
+    @property
+    def restarts(self) -> int:
+        """How often the peer lost its state and restarted the association (RFC 9260 5.2.4)."""
+        return self._association.restarts
+
     def statistics(self) -> Statistics:
         """A snapshot of everything that is counted and measured."""
         return self._caller.do(self._association.statistics)
@@ -161,13 +206,26 @@ class Association:
         """A stream."""
         return Stream(self._caller, self._caller.do(self._association.stream, stream_id))
 
+    def set_stream_schedule(
+        self, stream_id: int, *, priority: int | None = None, weight: int | None = None
+    ) -> None:
+        """What the schedulers "priority" (higher first) and "weighted_fair" (from 1) go by."""
+        change = partial(
+            self._association.set_stream_schedule, stream_id, priority=priority, weight=weight
+        )
+        self._caller.do(change)
+
     def events(self, capacity: int = 64) -> Events[Event]:
         """What happens to the association from now on."""
         return Events(self._caller, self._caller.do(self._association.events, capacity))
 
     def incoming(self, *, timeout: float | None = None) -> Stream:
         """The next stream on which something has arrived for the first time."""
-        number = self._caller.call(self._association.incoming.__anext__, timeout=timeout)
+        check_timeout(timeout)
+        with suppress(IndexError):
+            return self.stream(self._kept.popleft())
+        following = self._association.incoming.__anext__
+        number = self._caller.call(following, timeout=timeout, undelivered=self._kept.append)
         return self.stream(number)
 
     def reset_streams(
@@ -208,7 +266,7 @@ class Association:
         return self._caller.call(self._association.wait_closed, timeout=timeout)
 
 
-class connect:  # noqa: N801  # used like the function that it stands for
+class connect(Block["AsyncAssociation", Association]):  # noqa: N801  # used like the function that it stands for
     """``with rtcsctp.sync.connect((host, 9899), port=7) as association``: SCTP in UDP.
 
     For the arguments, what entering raises, and how it ends see `rtcsctp.connect`; `timeout` is
@@ -227,28 +285,16 @@ class connect:  # noqa: N801  # used like the function that it stands for
         timeout: float | None = None,
     ) -> None:
         """Remember the parameters; entering the block sets the association up."""
-        self._timeout = timeout
-        self._block = Block(
-            lambda: asynchronous.connect(
-                address,
-                port=port,
-                local_port=local_port,
-                config=config,
-                udp=udp,
-                capture=capture,
-            )
+        begin = partial(
+            asynchronous.connect,
+            address,
+            port=port,
+            local_port=local_port,
+            config=config,
+            udp=udp,
+            capture=capture,
         )
-
-    def __enter__(self) -> Association:
-        return Association(*self._block.enter(self._timeout))
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._block.leave(abandoned=error is not None)
+        super().__init__(begin, Association, timeout=timeout)
 
 
 class Listener:
@@ -269,7 +315,7 @@ class Listener:
         self._caller.call(self._ended.wait, timeout=timeout)
 
 
-class listen:  # noqa: N801  # used like the function that it stands for
+class listen(Block[Serving[tuple[str, int]], Listener]):  # noqa: N801  # used like the function that it stands for
     """``with rtcsctp.sync.listen(handler, port=7) as listener``: serve an SCTP port in UDP.
 
     ``handler(association)`` runs in a thread of its own for each, or in one of `threads` threads.
@@ -303,21 +349,10 @@ class listen:  # noqa: N801  # used like the function that it stands for
             asynchronous.listen, port=port, udp=udp, config=config, capture=capture
         )
         self._threads = threads
-        self._block = Block(self._run)
-
-    def __enter__(self) -> Listener:
-        return Listener(*self._block.enter())
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._block.leave(abandoned=error is not None)
+        super().__init__(self._run, Listener)
 
     @contextlib.asynccontextmanager
     async def _run(self) -> AsyncIterator[Serving[tuple[str, int]]]:
-        handler = in_threads(self._handler, self._block.runner, Association, self._threads)
+        handler = in_threads(self._handler, self._held_by, Association, self._threads)
         async with serving(partial(self._listen, handler), tuple) as address:
             yield address

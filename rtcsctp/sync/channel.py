@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from rtcsctp.datachannel.channel import ChannelState
+from rtcsctp.sync.channel_file import ChannelFile
 from rtcsctp.sync.engine import Caller, check_timeout
 
 if TYPE_CHECKING:
@@ -123,7 +124,12 @@ class DataChannel:
 
     @buffered_amount_low_threshold.setter
     def buffered_amount_low_threshold(self, amount: int) -> None:
-        self._channel.buffered_amount_low_threshold = amount
+        self._caller.do(setattr, self._channel, "buffered_amount_low_threshold", amount)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether `send` would wait; raises what it raises if the channel is not usable."""
+        return self._caller.do(lambda: self._channel.is_full)
 
     def statistics(self) -> DataChannelStatistics:
         """A snapshot of what is counted; also after the end, as long as its peer is open."""
@@ -148,6 +154,10 @@ class DataChannel:
     def wait_buffered_low(self, *, timeout: float | None = None) -> None:
         """Wait until `buffered_amount` is at its threshold or below."""
         self._caller.call(self._channel.wait_buffered_low, timeout=timeout)
+
+    def wait_room(self, *, timeout: float | None = None) -> None:
+        """Wait until there may be room: then half of the buffer is free, or the channel ended."""
+        self._caller.call(self._channel.wait_room, timeout=timeout)
 
     # ---------------------------------------------------------------------------- receiving
 
@@ -198,6 +208,22 @@ class DataChannel:
             except trio.EndOfChannel:
                 return
             yield message
+
+    def as_stream(self, *, timeout: float | None = None) -> ChannelFile:
+        """The channel as a file of bytes, for code that reads and writes files; use one of both.
+
+        `io.BufferedReader`, `io.TextIOWrapper` and the like make of it what they make of any file.
+
+        Args:
+            timeout: seconds that each of its calls may take; None: as long as it takes.
+
+        Raises:
+            ValueError: the channel is not ordered and reliable, so bytes would get lost.
+        """
+        check_timeout(timeout)
+        if not self.ordered or (self.max_retransmits, self.max_packet_lifetime) != (None, None):
+            raise ValueError("a stream needs a channel that is ordered and reliable")
+        return ChannelFile(self, timeout)
 
     # ---------------------------------------------------------------------------------- end
 

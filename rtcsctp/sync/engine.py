@@ -8,20 +8,26 @@ program does not hang.
 A call is a task in Trio. Whoever made it waits on a `threading.Event`, which Ctrl-C interrupts and
 a timeout ends; then the task is cancelled, and waited for, so that it is known whether it has done
 its work or nothing.
+
+A process that forks leaves the thread behind, and what is open in it: in the child, that raises
+`trio.ClosedResourceError`, and what the child opens itself gets a thread of its own.
 """
 
 from __future__ import annotations
 
 import atexit
+import os
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from types import TracebackType
 from typing import Generic, TypeVar
 
 import trio
 
 __all__ = ["Block", "Caller", "Runner", "check_timeout", "give_back", "lease"]
 
+A = TypeVar("A")
 T = TypeVar("T")
 
 _AT_EXIT = 5.0
@@ -75,12 +81,18 @@ class Runner:
         self._stop: trio.Event | None = None
         self._thread = threading.Thread(target=self._run, name="rtcsctp", daemon=True)
         self._token: trio.lowlevel.TrioToken | None = None
+        self._process = os.getpid()
         self.nursery: trio.Nursery | None = None
 
     def start(self) -> None:
         """Start the thread, and wait until it takes calls."""
         self._thread.start()
-        self._ready.wait()
+        try:
+            self._ready.wait()
+        except BaseException:  # Ctrl-C, at this very moment
+            self._ready.wait()
+            self.stop()
+            raise
 
     def _run(self) -> None:
         trio.run(self._main)
@@ -101,8 +113,10 @@ class Runner:
         self._thread.join(timeout)
 
     def soon(self, function: Callable[..., object], *args: object) -> bool:
-        """Have a function called in Trio's thread; False if that has ended."""
+        """Have a function called in Trio's thread; False if that has ended, or is elsewhere."""
         assert self._token is not None
+        if os.getpid() != self._process:
+            return False
         try:
             self._token.run_sync_soon(function, *args)
         except trio.RunFinishedError:
@@ -144,15 +158,27 @@ def lease() -> Runner:
         return _runner
 
 
-def give_back() -> None:
-    """One user less; the last one ends the thread, and waits for that."""
+def give_back(runner: Runner) -> None:
+    """One user less of a thread; the last one ends it, and waits for that."""
     global _runner, _users  # noqa: PLW0603
     with _lock:
+        if runner is not _runner:
+            return  # the program ends, or this is a child of the process that it belongs to
         _users -= 1
-        if _users or _runner is None:
+        if _users:
             return
-        runner, _runner = _runner, None
+        _runner = None
     runner.stop()
+
+
+def _forget_after_fork() -> None:
+    """In a child, there is no thread, and nobody holds the lock."""
+    global _lock, _runner, _users, _watched
+    _lock, _runner, _users, _watched = threading.Lock(), None, 0, False
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_after_fork)
 
 
 def _watch_main_thread() -> None:
@@ -162,9 +188,9 @@ def _watch_main_thread() -> None:
 
 
 def _close_at_exit() -> None:
-    global _runner
+    global _runner, _users
     with _lock:
-        runner, _runner = _runner, None
+        runner, _runner, _users = _runner, None, 0
     if runner is not None:
         runner.stop(_AT_EXIT)
 
@@ -200,7 +226,7 @@ class Caller:
         self._runner.check_thread()
         job: _Job[T] = _Job()
         if not self._runner.soon(self._start, job, function, args):
-            raise trio.ClosedResourceError("this was closed here")
+            raise trio.ClosedResourceError("this was closed here, or opened in another process")
         try:
             in_time = job.done.wait(timeout)
         except BaseException:
@@ -258,6 +284,11 @@ class Caller:
         if self._runner.soon(job.scope.cancel):
             job.done.wait()
 
+    @property
+    def interrupted(self) -> bool:
+        """Whether `interrupt` was called."""
+        return self._interrupted
+
     def interrupt(self) -> None:
         """In Trio's thread: all calls that wait, and all that come, raise ClosedResourceError."""
         self._interrupted = True
@@ -269,11 +300,25 @@ class _AbandonedError(Exception):
     """The block was left by an exception, so what is within ends at once, too."""
 
 
-class Block(Generic[T]):
-    """An async context manager of Trio that a thread holds open."""
+class Block(Generic[A, T]):
+    """A context manager for threads, which holds one of Trio open meanwhile."""
 
-    def __init__(self, factory: Callable[[], AbstractAsyncContextManager[T]]) -> None:
+    def __init__(
+        self,
+        factory: Callable[[], AbstractAsyncContextManager[A]],
+        wrap: Callable[[Caller, A], T],
+        *,
+        timeout: float | None = None,
+    ) -> None:
+        """
+        Args:
+            factory: makes the context manager of Trio.
+            wrap: makes the object for code that blocks out of what that gives.
+            timeout: seconds that entering may take.
+        """
         self._factory = factory
+        self._wrap = wrap
+        self._timeout = timeout
         self._runner: Runner | None = None
         self._caller: Caller | None = None
         self._entered: trio.Event | None = None
@@ -281,33 +326,44 @@ class Block(Generic[T]):
         self._left: trio.Event | None = None
         self._abandoned = False
         self._scope = trio.CancelScope()
-        self._value: list[T] = []
+        self._value: list[A] = []
         self._error: BaseException | None = None
 
-    @property
-    def runner(self) -> Runner:
-        """The thread that it lives in, once it was entered."""
-        assert self._runner is not None
-        return self._runner
-
-    def enter(self, timeout: float | None = None) -> tuple[Caller, T]:
-        """Enter it; gives what makes the calls of its objects, and its value.
-
-        Raises what entering it raises, and TimeoutError.
-        """
+    def __enter__(self) -> T:
+        """Raises what entering it raises, and TimeoutError."""
         if self._runner is not None:
             raise RuntimeError("this block has been entered before; make a new one")
-        self._runner = lease()
-        self._caller = Caller(self._runner)
+        self._runner = runner = lease()
         try:
-            self._caller.call(self._begin, timeout=timeout)
+            self._caller = Caller(runner)
+            self._caller.call(self._begin, timeout=self._timeout)
             if self._error is not None:
                 raise self._error
         except BaseException:
             self._close(abandoned=True)
-            give_back()
+            give_back(runner)
             raise
-        return self._caller, self._value[0]
+        return self._wrap(self._caller, self._value[0])
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Leave it, in order or as by an exception; raises what leaving it raises."""
+        try:
+            self._close(abandoned=error is not None)
+        finally:
+            give_back(self._held_by)
+        if self._error is not None and error is None:
+            raise self._error
+
+    @property
+    def _held_by(self) -> Runner:
+        """The thread that it lives in, once it was entered."""
+        assert self._runner is not None
+        return self._runner
 
     async def _begin(self) -> None:
         self._entered, self._leaving, self._left = trio.Event(), trio.Event(), trio.Event()
@@ -338,18 +394,8 @@ class Block(Generic[T]):
             self._entered.set()
             self._left.set()
 
-    def leave(self, *, abandoned: bool) -> None:
-        """Leave it, in order or as by an exception; raises what leaving it raises."""
-        try:
-            self._close(abandoned=abandoned)
-        finally:
-            give_back()
-        if self._error is not None and not abandoned:
-            raise self._error
-
     def _close(self, *, abandoned: bool) -> None:
-        assert self._caller is not None
-        if self._leaving is None:
+        if self._caller is None or self._leaving is None:
             return  # it never began
         try:
             self._caller.call(self._end, abandoned)

@@ -87,7 +87,11 @@ def in_threads(
         caller = Caller(runner)
         async with background_tasks() as nursery:
             nursery.start_soon(_interrupt_when_cancelled, caller)
-            await trio.to_thread.run_sync(handler, wrap(caller, served), limiter=limiter)
+            try:
+                await trio.to_thread.run_sync(handler, wrap(caller, served), limiter=limiter)
+            except trio.ClosedResourceError:
+                if not caller.interrupted:
+                    raise  # its own mistake; the other ones are ours
 
     return run
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from functools import partial
-from types import TracebackType
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import trio
@@ -14,7 +14,7 @@ import trio
 import rtcsctp.runtime.peer as asynchronous
 import rtcsctp.runtime.serve as servers
 from rtcsctp.sync.channel import DataChannel
-from rtcsctp.sync.engine import Block, Caller
+from rtcsctp.sync.engine import Block, Caller, check_timeout
 from rtcsctp.sync.handlers import Serving, in_threads, serving
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from rtcsctp.runtime.peer_config import PeerConfig
     from rtcsctp.runtime.peer_states import ConnectionState, PeerEvent, SctpState
     from rtcsctp.runtime.peer_statistics import PeerStatistics
+    from rtcsctp.runtime.shared import SharedCounters
     from rtcsctp.sdp.description import SessionDescription
     from rtcsctp.sdp.negotiation import SignallingState
 
@@ -51,10 +52,15 @@ class Events(Generic[E]):
         """Use `PeerConnection.events`."""
         self._caller = caller
         self._events = events
+        self._kept: deque[E] = deque()
 
     def receive(self, *, timeout: float | None = None) -> E:
         """The next one. Raises `trio.EndOfChannel` when there will be none, and TimeoutError."""
-        return self._caller.call(self._events.receive, timeout=timeout)
+        check_timeout(timeout)
+        with suppress(IndexError):
+            return self._kept.popleft()
+        receive = self._events.receive
+        return self._caller.call(receive, timeout=timeout, undelivered=self._kept.append)
 
     def __iter__(self) -> Iterator[E]:
         while True:
@@ -86,11 +92,11 @@ class IncomingChannels:
             TimeoutError: none came in time.
             trio.ClosedResourceError, ConnectionLost: the connection was closed here, or lost.
         """
-        kept = self._kept
-        if kept:
-            return DataChannel(self._caller, kept.popleft())
+        check_timeout(timeout)
+        with suppress(IndexError):
+            return DataChannel(self._caller, self._kept.popleft())
         receive = self._peer.incoming.receive
-        channel = self._caller.call(receive, timeout=timeout, undelivered=kept.append)
+        channel = self._caller.call(receive, timeout=timeout, undelivered=self._kept.append)
         return DataChannel(self._caller, channel)
 
     def __iter__(self) -> Iterator[DataChannel]:
@@ -290,7 +296,7 @@ class PeerConnection:
         self._caller.call(self._peer.abort)
 
 
-class open_peer:  # noqa: N801  # used like the function that it stands for
+class open_peer(Block["asynchronous.PeerConnection", PeerConnection]):  # noqa: N801  # used like the function that it stands for
     """``with rtcsctp.sync.open_peer(config) as peer``: a peer connection for a block.
 
     Leaving the block in order closes its channels first, for at most ``PeerConfig.linger`` seconds;
@@ -299,18 +305,7 @@ class open_peer:  # noqa: N801  # used like the function that it stands for
 
     def __init__(self, config: PeerConfig | None = None) -> None:
         """Remember the parameters; entering the block makes the connection."""
-        self._block = Block(lambda: asynchronous.open_peer(config))
-
-    def __enter__(self) -> PeerConnection:
-        return PeerConnection(*self._block.enter())
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._block.leave(abandoned=error is not None)
+        super().__init__(lambda: asynchronous.open_peer(config), PeerConnection)
 
 
 # --------------------------------------------------------------------------------------- servers
@@ -361,6 +356,16 @@ class Server:
         self._server = server = serving.value
         self.addresses: tuple[Address, ...] = server.addresses
 
+    @property
+    def routes(self) -> int:
+        """How many ICE user fragments and addresses of peers are known on the shared port."""
+        return self._caller.do(lambda: self._server.routes)
+
+    @property
+    def strays(self) -> SharedCounters:
+        """What arrived for none of the peers."""
+        return self._caller.do(lambda: self._server.strays)
+
     def wait_closed(self, *, timeout: float | None = None) -> None:
         """Serve on; waits until a handler has failed. What it raised comes out of the block."""
         self._caller.call(self._ended.wait, timeout=timeout)
@@ -379,14 +384,14 @@ class Server:
         return Session(self._caller, self._caller.call(self._server.offer, timeout=timeout))
 
 
-class serve:  # noqa: N801  # used like the function that it stands for
+class serve(Block[Serving["servers.Server"], Server]):  # noqa: N801  # used like the function that it stands for
     """``with rtcsctp.sync.serve(handler, config) as server``: peers on one UDP port.
 
     ``handler(peer)`` runs in a thread of its own for each peer that has connected, or in one of
     `threads` threads. A peer connection ends with its handler, in order if it returns. When the
     block is left, handlers that still run find their connections closed: what they wait in raises
-    `trio.ClosedResourceError`. What a handler raises beyond what peers can cause comes out of the
-    block.
+    `trio.ClosedResourceError`, which they need not catch. What a handler raises beyond what peers
+    can cause comes out of the block.
     """
 
     def __init__(
@@ -412,21 +417,10 @@ class serve:  # noqa: N801  # used like the function that it stands for
         self._handler = handler
         self._serve = partial(servers.serve, config=config, port=port, max_peers=max_peers)
         self._threads = threads if threads is not None else max_peers
-        self._block = Block(self._run)
-
-    def __enter__(self) -> Server:
-        return Server(*self._block.enter())
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._block.leave(abandoned=error is not None)
+        super().__init__(self._run, Server)
 
     @contextlib.asynccontextmanager
     async def _run(self) -> AsyncIterator[Serving[servers.Server]]:
-        handler = in_threads(self._handler, self._block.runner, PeerConnection, self._threads)
+        handler = in_threads(self._handler, self._held_by, PeerConnection, self._threads)
         async with serving(partial(self._serve, handler), servers.Server) as value:
             yield value

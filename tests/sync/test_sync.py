@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import gc
+import io
+import os
 import signal
 import subprocess
 import sys
@@ -12,6 +16,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import trio
 
 import rtcsctp
 from rtcsctp import sync
@@ -203,6 +208,58 @@ def test_the_thread_begins_anew() -> None:
         assert background_threads() == []
 
 
+def test_a_channel_as_a_file() -> None:
+    with connected() as (one, other):
+        near = one.create_channel("file").as_stream(timeout=WITHIN)
+        far = other.incoming.receive(timeout=WITHIN).as_stream(timeout=WITHIN)
+        lines = [f"line {number}\n" * 5_000 for number in range(5)]
+
+        def send() -> None:
+            with io.TextIOWrapper(io.BufferedWriter(near), encoding="utf-8", newline="\n") as text:
+                text.writelines(lines)
+
+        with ThreadPoolExecutor(1) as pool:
+            sending = pool.submit(send)
+            with io.TextIOWrapper(io.BufferedReader(far), encoding="utf-8") as text:
+                assert text.read() == "".join(lines)
+            sending.result(WITHIN)
+        assert near.closed
+        assert far.closed
+        near.close()
+        for use in (lambda: near.write(b"x"), lambda: far.read(1)):
+            with pytest.raises(ValueError, match="closed"):
+                use()
+        unreliable = one.create_channel("x", max_retransmits=0)
+        with pytest.raises(ValueError, match="ordered and reliable"):
+            unreliable.as_stream()
+
+
+def test_a_file_that_times_out_or_is_forgotten_closes_nothing() -> None:
+    with connected() as (one, other):
+        channel = one.create_channel("file")
+        incoming = other.incoming.receive(timeout=WITHIN)
+        file = channel.as_stream(timeout=0.05)
+        assert file.readinto(bytearray()) == 0
+        with pytest.raises(TimeoutError):
+            file.read(1)
+        written = 0
+        with contextlib.suppress(TimeoutError):
+            while True:  # nobody reads it
+                written += file.write(bytes(100_000))
+        del file
+        gc.collect()
+        assert channel.state is rtcsctp.ChannelState.OPEN
+        assert channel.is_full
+        received = sum(len(incoming.receive(timeout=WITHIN)) for _ in range(-(-written // 16_384)))
+        assert received <= written
+        channel.wait_room(timeout=WITHIN)
+        channel.buffered_amount_low_threshold = 1000
+        channel.wait_buffered_low(timeout=WITHIN)
+        assert channel.buffered_amount <= 1000
+        with pytest.raises(ValueError, match="-1"):
+            channel.buffered_amount_low_threshold = -1
+
+
 def test_events() -> None:
     with sync.open_peer() as peer:
         events = peer.events()
@@ -224,6 +281,8 @@ def test_a_server_with_a_thread_for_each_peer() -> None:
 
     with sync.serve(handler) as server:
         assert server.addresses
+        assert server.routes == 0
+        assert server.strays.strays == 0
         for number in range(3):
             with sync.open_peer() as peer:
                 session = server.answer(peer.offer(timeout=WITHIN), timeout=WITHIN)
@@ -299,6 +358,17 @@ def test_raw_sctp() -> None:
         assert association.heartbeat(timeout=WITHIN) > 0
         with pytest.raises(TimeoutError):
             stream.receive(timeout=0.01)
+        stream.send_nowait(b"now")
+        assert stream.receive(timeout=WITHIN).data == b"NOW"
+        with pytest.raises(ValueError, match="at least one"):
+            stream.receive_many(0)
+        stream.buffered_amount_low_threshold = 10
+        assert stream.buffered_amount_low_threshold == 10
+        stream.wait_buffered_low(timeout=WITHIN)
+        association.set_stream_schedule(3, weight=2)
+        with pytest.raises(rtcsctp.InvalidStreamError):
+            association.set_stream_schedule(1 << 20, priority=1)
+        assert association.restarts == 0
         association.shutdown(timeout=WITHIN)
         assert association.wait_closed(timeout=WITHIN) is rtcsctp.CloseReason.SHUTDOWN
 
@@ -312,7 +382,9 @@ def test_a_peer_that_does_not_answer_is_waited_for_no_longer_than_said() -> None
 # ----------------------------------------------------------------------------- whole programs
 
 
-def run(program: str, *, interrupt: bool = False) -> subprocess.CompletedProcess[str]:
+def run(
+    program: str, *, interrupt: bool = False, within: float = 60
+) -> subprocess.CompletedProcess[str]:
     """Run a program; with `interrupt`, press Ctrl-C when it says that it is ready."""
     process = subprocess.Popen(
         [sys.executable, "-W", "error", "-c", textwrap.dedent(program)],
@@ -328,7 +400,7 @@ def run(program: str, *, interrupt: bool = False) -> subprocess.CompletedProcess
             assert said == "ready\n", process.communicate()
             process.send_signal(signal.SIGINT)
         try:
-            out, errors = process.communicate(timeout=WITHIN)
+            out, errors = process.communicate(timeout=within)
         except subprocess.TimeoutExpired:
             process.kill()
             pytest.fail(f"the program hangs: {process.communicate()}")
@@ -348,6 +420,156 @@ def test_ctrl_c_ends_a_call_and_the_program() -> None:
     )
     assert done.returncode == -signal.SIGINT, done.stderr
     assert done.stderr.rstrip().endswith("KeyboardInterrupt")
+
+
+BLOCKING = {
+    "entering": "sync.connect(('127.0.0.1', 9), port=7).__enter__()",
+    "connecting": "peer.wait_connected()",
+    "closing": "peer.wait_closed()",
+    "a channel": "next(iter(peer.incoming))",
+    "an event": "list(peer.events())",
+    "a file": "peer.create_channel('x').as_stream().read()",
+    "opening": "peer.create_channel('x').wait_open()",
+    "sending": "peer.create_channel('x').send('x' * 10)",
+    "serving": "server.wait_closed()",
+    "listening": "listener.wait_closed()",
+    "a stream": "association.stream(0).receive()",
+    "a new stream": "association.incoming()",
+    "the end": "association.wait_closed()",
+    "leaving": "leave(ready)",
+}
+
+
+def test_ctrl_c_in_each_kind_of_call() -> None:
+    """One program for all of them: it presses Ctrl-C itself, a moment after each call began."""
+    calls = ", ".join(f"{name!r}: lambda: {call}" for name, call in BLOCKING.items())
+    program = f"""
+        import contextlib, os, signal, threading, time
+        from rtcsctp import sync
+
+
+        def leave(ready):
+            # A server whose handler still works when its block is left.
+            go = threading.Event()
+            began = threading.Event()
+            def handler(served):
+                began.set()
+                go.wait()
+            with sync.open_peer() as client:
+                try:
+                    with sync.serve(handler) as server:
+                        session = server.answer(client.offer(timeout=20), timeout=20)
+                        client.accept(session.description, timeout=20)
+                        assert began.wait(20)
+                        threading.Timer(1, go.set).start()
+                        ready.set()
+                finally:
+                    go.set()
+
+        def press(ready):
+            ready.wait()
+            time.sleep(0.1)
+            os.kill(os.getpid(), signal.SIGINT)
+
+        with (
+            sync.open_peer() as peer,
+            sync.serve(lambda peer: None) as server,
+            sync.listen(lambda one: one.wait_closed(), port=7, udp=("127.0.0.1", 0)) as listener,
+            sync.connect(listener.address, port=7, timeout=20) as association,
+        ):
+            for name, call in {{{calls}}}.items():
+                ready = threading.Event()
+                thread = threading.Thread(target=press, args=(ready,))
+                thread.start()
+                try:
+                    if name != "leaving":
+                        ready.set()
+                    call()
+                except KeyboardInterrupt:
+                    print(name, flush=True)
+                thread.join()
+        print([thread.name for thread in threading.enumerate() if thread.name == "rtcsctp"])
+        """
+    done = run(program, within=120)
+    assert done.stdout.splitlines() == [*BLOCKING, "[]"], done
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_child_has_nothing_of_its_parents_and_can_have_its_own() -> None:
+    done = run(
+        """
+        import os, sys
+        from rtcsctp import sync
+
+        with sync.open_peer() as one, sync.open_peer() as other:
+            one.accept(other.answer(one.offer()), timeout=20)
+            child = os.fork()
+            if not child:
+                try:
+                    one.create_channel("x")
+                except sync.ClosedResourceError as error:
+                    print(error, flush=True)
+                with sync.open_peer() as third, sync.open_peer() as fourth:
+                    third.accept(fourth.answer(third.offer()), timeout=20)
+                    print("connected", flush=True)
+                sys.exit(7)
+            print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+            channel = one.create_channel("x")
+            channel.send("still here")
+            print(other.incoming.receive(timeout=20).receive(timeout=20))
+        """
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    first, *others = done.stdout.splitlines()
+    assert "opened in another process" in first
+    assert others == ["connected", "7", "still here"]
+
+
+def test_beside_event_loops_of_other_kinds() -> None:
+    """As in a notebook, whose cells run inside of asyncio; and within Trio of the user's own."""
+
+    async def cell() -> str | bytes:
+        with connected() as (one, other):
+            channel = one.create_channel("x")
+            channel.send("hello", timeout=WITHIN)
+            return other.incoming.receive(timeout=WITHIN).receive(timeout=WITHIN)
+
+    assert asyncio.run(cell()) == "hello"
+    assert trio.run(cell) == "hello"
+    with (
+        pytest.raises(RuntimeError, match="from its own background thread"),
+        connected() as (one, _),
+    ):
+        one._caller.do(one.statistics)  # noqa: SLF001  # what only callbacks of ours could do
+
+
+def test_a_handler_that_fails_ends_the_others_and_the_server() -> None:
+    first = threading.Event()
+    ended: list[BaseException] = []
+
+    def handler(peer: sync.PeerConnection) -> None:
+        if first.is_set():
+            raise KeyError("a bug")
+        first.set()
+        try:
+            peer.wait_closed()
+        except sync.ClosedResourceError as error:
+            ended.append(error)
+            raise
+
+    def be_served() -> None:
+        with sync.serve(handler) as server, contextlib.ExitStack() as stack:
+            for _ in range(2):
+                peer = stack.enter_context(sync.open_peer())
+                session = server.answer(peer.offer(timeout=WITHIN), timeout=WITHIN)
+                with contextlib.suppress(rtcsctp.ConnectionLost):
+                    peer.accept(session.description, timeout=WITHIN)
+            server.wait_closed(timeout=WITHIN)
+
+    with pytest.raises(KeyError, match="a bug"):
+        be_served()
+    assert len(ended) == 1
 
 
 def test_after_ctrl_c_the_program_can_go_on() -> None:
