@@ -111,13 +111,17 @@ class Access:
 
 
 def _why(error: BaseException) -> str:
-    """The words of an error, or of what is behind it where it has none."""
+    """The words of an error, or those of the system where they are behind it."""
+    words = str(error) or type(error).__name__
     behind: BaseException | None = error
     while behind is not None:
         if isinstance(behind, OSError) and behind.strerror:
-            return behind.strerror
-        behind = behind.__cause__ or behind.__context__
-    return str(error) or type(error).__name__
+            words = behind.strerror
+        if isinstance(behind, BaseExceptionGroup):
+            behind = behind.exceptions[0]
+        else:
+            behind = behind.__cause__ or behind.__context__
+    return words
 
 
 def _parts(response: httpx2.Response) -> AsyncGenerator[bytes]:

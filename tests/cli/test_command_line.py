@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 
 import attrs
 import pytest
@@ -11,6 +12,8 @@ import rtcsctp
 from rtcsctp import Config
 from rtcsctp.cli.main import main
 from rtcsctp.runtime.peer_config import SCTP_OF_PEERS
+
+from .programs import Running
 
 SEND = ["sctp", "send", "--peer", "127.0.0.1:9", "--port", "7"]
 ECHO = ["sctp", "echo", "--udp", "127.0.0.1:0", "--port", "7"]
@@ -148,6 +151,17 @@ def test_help_fits_and_has_examples(
     if command and command != ["sctp"] and command not in PLAIN:
         for name in Config.names():
             assert f"{name}=" in text
+
+
+@pytest.mark.parametrize("words", [["completion", "bash"], ["demo", "--size", "1kB"]])
+def test_what_nobody_reads_ends_without_a_word(words: list[str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "wb") as pipe, Running(*words, stdout=pipe) as command:
+        result = command.wait()
+    assert result.code == 141, result
+    assert "rtcsctp: " not in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ import trio
 
 from rtcsctp import AssociationLost, CloseReason, InvalidStreamError
 from rtcsctp.cli import demo
-from rtcsctp.cli.failure import CommandError, Interrupted, attempt, explain
+from rtcsctp.cli.failure import CommandError, Interrupted, NobodyReads, attempt, explain
 from rtcsctp.cli.interrupt import until_interrupted
 from rtcsctp.cli.main import main
 
@@ -24,6 +24,7 @@ def test_expected_failures_are_one_line() -> None:
     assert explain(InvalidStreamError("no stream 9")) == ("no stream 9", 1)
     assert explain(KeyboardInterrupt()) == ("interrupted", 130)
     assert explain(Interrupted(signal.SIGTERM)) == ("interrupted", 143)
+    assert explain(NobodyReads()) == ("", 141)
 
 
 def test_groups_are_explained_by_what_says_most() -> None:

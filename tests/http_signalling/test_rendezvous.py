@@ -220,5 +220,11 @@ async def test_a_client_is_told_what_is_wrong() -> None:
     with pytest.raises(SignallingRefusedError, match=r"answers 401 \(a token is needed"):
         await mailbox(app).take_offer()
     assert await mailbox(app, token="secret").leave_offer("offer")
-    with pytest.raises(SignallingError, match="cannot reach"):
+    with pytest.raises(SignallingError, match=r"^cannot reach http://127.0.0.1:9/: Connection ref"):
         await Mailbox("http://127.0.0.1:9/", "b" * 16).take_offer()
+    async with trio.open_nursery() as nursery:
+        _, port = await nursery.start(serve_http, app)
+        url = f"https://127.0.0.1:{port}/"
+        with pytest.raises(SignallingError, match=r"(?i)^cannot reach https://\S+: .*(ssl|tls)"):
+            await Mailbox(url, "b" * 16).take_offer()
+        nursery.cancel_scope.cancel()

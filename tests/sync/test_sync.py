@@ -499,8 +499,10 @@ def test_ctrl_c_in_each_kind_of_call() -> None:
 def test_a_child_has_nothing_of_its_parents_and_can_have_its_own() -> None:
     done = run(
         """
-        import os, sys
+        import os, sys, warnings
         from rtcsctp import sync
+        # Python 3.12 warns of what a child of a program with threads may do.
+        warnings.simplefilter("ignore", DeprecationWarning)
 
         with sync.open_peer() as one, sync.open_peer() as other:
             one.accept(other.answer(one.offer()), timeout=20)
