@@ -53,7 +53,8 @@ class Rate:
     def value(self) -> float:
         """What it is; 0 before there is anything to judge by."""
         (begin, before), (end, after) = self._samples[0], self._samples[-1]
-        return max(0.0, (after - before) / (end - begin)) if end > begin else 0.0
+        # What had moved before the first look is not the work of the moment since then.
+        return max(0.0, (after - before) / max(end - begin, _REDRAW))
 
 
 class Progress:

@@ -8,7 +8,7 @@ import re
 import pytest
 import trio.testing
 
-from rtcsctp.cli.progress import Progress, show_progress
+from rtcsctp.cli.progress import Progress, Rate, show_progress
 
 
 class Clock:
@@ -181,3 +181,15 @@ async def test_the_last_state_is_shown(columns: None) -> None:
         await trio.testing.wait_all_tasks_blocked()
         done = 100
     assert "100 %" in stream.lines()[-1]
+
+
+def test_a_rate_is_not_judged_by_a_moment() -> None:
+    clock = Clock()
+    rate = Rate(clock)
+    assert rate.value == 0
+    clock.now += 1e-6
+    rate.add(1_000_000)
+    assert rate.value == 10_000_000
+    clock.now += 1
+    rate.add(2_000_000)
+    assert 1_900_000 < rate.value < 2_000_001
