@@ -534,7 +534,7 @@ def plot(rows: Sequence[Row], folder: Path) -> list[Path]:
         figure, all_axes = plt.subplots(
             len(rates),
             len(rtts),
-            figsize=(1 + 3.2 * len(rtts), 0.8 + 2.4 * len(rates)),
+            figsize=(max(6.0, 1 + 3.2 * len(rtts)), 1.2 + 2.4 * len(rates)),
             sharex=True,
             squeeze=False,
         )
@@ -553,10 +553,12 @@ def plot(rows: Sequence[Row], folder: Path) -> list[Path]:
             axes.set_title(f"{rate:g} Mbit/s, {rtt:g} ms", fontsize=9)
             axes.set_ylim(bottom=0)
             axes.grid(alpha=0.3)
+            # Room for the legend, and none lost at the top where a curve is flat.
+            axes.set_ylim(top=1.15 * axes.dataLim.intervaly[1] or None)
         all_axes[0][0].legend(fontsize=8)
         for axes in all_axes[-1]:
             axes.set_xlabel("loss, %")
-        figure.suptitle(f"{title} (KCP: {setting[0]}, SCTP: {setting[1]})")
+        figure.suptitle(f"{title}\nKCP: {setting[0]}, SCTP: {setting[1]}", fontsize=11)
         figure.tight_layout()
         path = folder / f"datagrams-{'-'.join(setting)}-{name}.png"
         figure.savefig(path, dpi=100)

@@ -503,13 +503,17 @@ def plot(results: Results, folder: Path) -> None:
         axes_all[2].plot(when, series["srtt"], label="SRTT, ms")
         axes_all[2].plot(when, series["queue"], label="queue, ms")
         for axes in axes_all:
-            axes.legend(loc="upper right", fontsize=8)
-            axes.set_ylim(bottom=0)
+            # Above the drawing, where no curve can be.
+            axes.legend(
+                loc="lower right", bbox_to_anchor=(1, 1), ncols=2, fontsize=8, frameon=False
+            )
+            axes.set_ylim(bottom=0, top=1.1 * axes.dataLim.intervaly[1] or None)
         axes_all[2].set_xlabel("seconds")
         name = f"{job.controllers[0]}-{link.rate:g}-{link.rtt:g}ms-{link.loss:g}-{link.queue:g}bdp"
         axes_all[0].set_title(
             f"{job.controllers[0]}: {link.rate:g} Mbit/s, {link.rtt:g} ms, {link.loss:g} % loss, "
-            f"queue {link.queue:g} BDP"
+            f"queue {link.queue:g} BDP",
+            loc="left",
         )
         figure.savefig(folder / f"course-{name}.png", dpi=120, bbox_inches="tight")
         plt.close(figure)
