@@ -63,10 +63,17 @@ _HOLD = 0.005
 """Seconds that a SACK waits for the reader whom the data woke, at most. He has his turn at once;
 what takes longer is his own work."""
 _DISTRUST = 64
+_HEARTBEAT_GRAIN = 0.5
+"""Seconds from which on a tenth of one is not much."""
 _LAST_WORDS = 0.2
 """Seconds that a block which is being left in a hurry may still spend on sending what is ready (an
 ABORT, a SHUTDOWN COMPLETE). Nothing waits for an answer, so it takes them only where the link does
 not take packets."""
+
+
+def _whenever(seconds: float) -> bool:
+    """The patience of heartbeats: nobody minds when exactly a path is tried, or tried again."""
+    return seconds > _HEARTBEAT_GRAIN
 
 
 class Driver:
@@ -136,7 +143,7 @@ class Driver:
         self._holds_sack = False
         self._distrust = 0
         self._stint = _STINT_BYTES
-        self._stint_ends = -math.inf
+        self._stint_ends = math.inf
         self._fragments = False
         self._mtu = core.mtu
         self._last_call = False
@@ -308,11 +315,19 @@ class Driver:
         tasks run only when this says so: a turn of the loop costs more than a small message.
         """
         self._stint -= size + _STINT_COST
-        if self._stint > 0 and now < self._stint_ends:
+        ends = self._stint_ends
+        if self._stint > 0 and now < ends:
+            if ends == math.inf:
+                self._stint_ends = now + _STINT
             return False
         self._stint = _STINT_BYTES
         self._stint_ends = now + _STINT
         return True
+
+    def begin_stint(self) -> None:
+        """Others have had their turn, because a user has waited for something."""
+        self._stint = _STINT_BYTES
+        self._stint_ends = math.inf  # until the next message
 
     def _allow_fragments(self, allowed: bool) -> None:
         self._fragments = allowed
@@ -395,7 +410,7 @@ class Driver:
             f"timer {timer.value}",
             partial(self.core.timers.get, timer),
             partial(self._handle_timer, timer),
-            patient=timer is Timer.HEARTBEAT,  # nobody minds when exactly a path is tried
+            patient=_whenever if timer is Timer.HEARTBEAT else None,
         )
         alarm.start(self._nursery)
 
