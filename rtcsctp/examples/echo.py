@@ -1,6 +1,6 @@
 """A page for browsers, and a server that sends back what the page sends.
 
-    python -m rtcsctp.examples.echo        (needs the extra: pip install rtcsctp[http])
+    python -m rtcsctp.examples.echo        (needs the extra: pip install 'rtcsctp[http]')
 
 and open the address that it prints. Browsers, too, only need one request to get a connection: they
 POST an offer, and the answer comes back.

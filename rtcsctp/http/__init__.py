@@ -1,6 +1,6 @@
 """Signalling over HTTP, in the shape of WHIP (RFC 9725), for data channels both ways.
 
-It needs what ``pip install rtcsctp[http]`` brings; ``import rtcsctp`` does not import it.
+It needs what ``pip install 'rtcsctp[http]'`` brings; ``import rtcsctp`` does not import it.
 
 The map of the folder::
 
