@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import socket
 
 import pytest
 
 from rtcsctp import IceServer, PeerConfig
 from rtcsctp.cli.peers import add_peer_options, peer_config, way_out, with_public_stun
 from rtcsctp.runtime.peer_config import SCTP_OF_PEERS
+
+from .programs import rtcsctp
 
 PUBLIC = "stun:stun.cloudflare.com:3478"
 OWN = "stun:stun.example.org"
@@ -81,3 +84,32 @@ def test_what_may_help() -> None:
     assert "--turn URL" in way_out(PeerConfig(ice_servers=[OWN]))
     turn = IceServer("turn:turn.example.org", "user", "password")
     assert way_out(PeerConfig(ice_servers=[OWN, turn])) == "is UDP let through on both sides?"
+
+
+def _own_address() -> str | None:
+    """An address of this machine that others could use; None if it has none."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        try:
+            sock.connect(("192.0.2.1", 9))  # sends nothing
+        except OSError:
+            return None
+        address: str = sock.getsockname()[0]
+    return None if address.startswith("127.") else address
+
+
+def test_a_server_that_does_not_answer_holds_nothing_up_for_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    address = _own_address()
+    if address is None:
+        pytest.skip("this machine has no network")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind((address, 0))
+        server.settimeout(60)
+        monkeypatch.setenv("RTCSCTP_STUN", f"stun:{address}:{server.getsockname()[1]}")
+        result = rtcsctp("ping")
+        question = server.recv(2000)
+    assert question[4:8] == b"\x21\x12\xa4\x42"  # STUN's magic cookie
+    assert f"asking {address} for our address" in result.stderr
+    assert result.stdout.startswith("RTC1")
+    assert result.complaint == "rtcsctp: standard input ends before the other side's line"
