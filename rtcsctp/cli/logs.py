@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import sys
 
 from rtcsctp.cli.output import note
+from rtcsctp.cli.progress import has_cursor
 
 __all__ = ["add_option", "configure"]
 
@@ -24,7 +26,9 @@ class _Handler(logging.Handler):
     """Writes lines as the command writes all of them: if nobody can hear them, nothing is lost."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        note(self.format(record))
+        # Where there is a bar, it gives way, and is soon drawn again below.
+        clear = "\r\x1b[K" if sys.stderr is not None and has_cursor(sys.stderr) else ""
+        note(f"{clear}{self.format(record)}")
 
 
 def add_option(parser: argparse.ArgumentParser, *, again: bool = False) -> None:
