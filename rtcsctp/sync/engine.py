@@ -40,13 +40,42 @@ def check_timeout(timeout: float | None) -> None:
         raise ValueError(f"a timeout is 0 or more seconds, not {timeout!r}")
 
 
+class _Signal:
+    """Is set once, and waited for by one thread.
+
+    Ctrl-C may come at any moment of the waiting. It can leave a `threading.Event` in a state in
+    which setting it fails, in a thread that has nothing to do with it; a bare lock knows no such
+    state.
+    """
+
+    __slots__ = ("_is_set", "_lock")
+
+    def __init__(self) -> None:
+        self._is_set = False
+        self._lock = threading.Lock()
+        self._lock.acquire()  # `set` releases it
+
+    def set(self) -> None:
+        """Let the waiting end; doing it again does nothing."""
+        if not self._is_set:
+            self._is_set = True
+            self._lock.release()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until it is set; False if that takes more than so many seconds."""
+        if self._is_set:
+            return True
+        seconds = -1 if timeout is None else min(timeout, threading.TIMEOUT_MAX)
+        return self._lock.acquire(timeout=seconds) or self._is_set
+
+
 class _Job(Generic[T]):
     """One call of one thread."""
 
     __slots__ = ("cancelled", "done", "error", "scope", "value")
 
     def __init__(self) -> None:
-        self.done = threading.Event()
+        self.done = _Signal()
         self.scope = trio.CancelScope()
         self.cancelled = False
         """It was cancelled before it was done."""
@@ -77,21 +106,22 @@ class Runner:
     """One background thread with Trio in it."""
 
     def __init__(self) -> None:
-        self._ready = threading.Event()
+        self._ready = _Signal()
         self._stop: trio.Event | None = None
         self._thread = threading.Thread(target=self._run, name="rtcsctp", daemon=True)
         self._token: trio.lowlevel.TrioToken | None = None
         self._process = os.getpid()
+        self.ending = False
+        """It takes no new users."""
         self.nursery: trio.Nursery | None = None
 
     def start(self) -> None:
         """Start the thread, and wait until it takes calls."""
-        self._thread.start()
         try:
+            self._thread.start()
             self._ready.wait()
         except BaseException:  # Ctrl-C, at this very moment
-            self._ready.wait()
-            self.stop()
+            self.end()
             raise
 
     def _run(self) -> None:
@@ -102,14 +132,20 @@ class Runner:
             self._token = trio.lowlevel.current_trio_token()
             self._stop = trio.Event()
             self.nursery = nursery
+            if self.ending:
+                self._stop.set()
             self._ready.set()
             await self._stop.wait()
             nursery.cancel_scope.cancel()
 
-    def stop(self, timeout: float | None = None) -> None:
-        """Cancel all that still runs, and wait for the end of the thread."""
-        assert self._stop is not None
-        self.soon(self._stop.set)
+    def end(self) -> None:
+        """Have everything cancelled that still runs, and then the thread end."""
+        self.ending = True
+        if self._stop is not None:
+            self.soon(self._stop.set)
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait for the end of the thread."""
         self._thread.join(timeout)
 
     def soon(self, function: Callable[..., object], *args: object) -> bool:
@@ -138,43 +174,51 @@ class Runner:
 
 _lock = threading.Lock()
 _runner: Runner | None = None
-_users = 0
+_users: set[object] = set()
 _watched = False
 
 
-def lease() -> Runner:
+def lease(user: object) -> Runner:
     """The background thread, for one more user; see `give_back`."""
-    global _runner, _users, _watched  # noqa: PLW0603  # there is one for the whole program
+    global _runner, _watched  # noqa: PLW0603  # there is one for the whole program
     with _lock:
         if not _watched:
             _watched = True
             atexit.register(_close_at_exit)
             threading.Thread(target=_watch_main_thread, name="rtcsctp exit", daemon=True).start()
-        if _runner is None:
+        _users.add(user)
+        if _runner is None or _runner.ending:
             runner = Runner()
             runner.start()
             _runner = runner
-        _users += 1
         return _runner
 
 
-def give_back(runner: Runner) -> None:
-    """One user less of a thread; the last one ends it, and waits for that."""
-    global _runner, _users  # noqa: PLW0603
+def give_back(user: object, runner: Runner | None) -> None:
+    """One user less; the last one ends the thread, and waits for that.
+
+    Args:
+        user: as for `lease`; may be gone already.
+        runner: what that gave; None: it was interrupted before.
+    """
+    global _runner  # noqa: PLW0603
     with _lock:
-        if runner is not _runner:
-            return  # the program ends, or this is a child of the process that it belongs to
-        _users -= 1
-        if _users:
+        _users.discard(user)
+        if runner is None:
+            runner = _runner
+        # Where it is another one, the program ends, or this is a child of its process.
+        if runner is None or runner is not _runner or _users:
             return
+        runner.end()
         _runner = None
-    runner.stop()
+    runner.join()
 
 
 def _forget_after_fork() -> None:
     """In a child, there is no thread, and nobody holds the lock."""
-    global _lock, _runner, _users, _watched
-    _lock, _runner, _users, _watched = threading.Lock(), None, 0, False
+    global _lock, _runner, _watched
+    _lock, _runner, _watched = threading.Lock(), None, False
+    _users.clear()
 
 
 if hasattr(os, "register_at_fork"):
@@ -188,11 +232,13 @@ def _watch_main_thread() -> None:
 
 
 def _close_at_exit() -> None:
-    global _runner, _users
+    global _runner
     with _lock:
-        runner, _runner, _users = _runner, None, 0
+        runner, _runner = _runner, None
+        _users.clear()
     if runner is not None:
-        runner.stop(_AT_EXIT)
+        runner.end()
+        runner.join(_AT_EXIT)
 
 
 class Caller:
@@ -333,15 +379,17 @@ class Block(Generic[A, T]):
         """Raises what entering it raises, and TimeoutError."""
         if self._runner is not None:
             raise RuntimeError("this block has been entered before; make a new one")
-        self._runner = runner = lease()
         try:
-            self._caller = Caller(runner)
+            self._runner = lease(self)
+            self._caller = Caller(self._runner)
             self._caller.call(self._begin, timeout=self._timeout)
             if self._error is not None:
                 raise self._error
         except BaseException:
-            self._close(abandoned=True)
-            give_back(runner)
+            try:
+                self._close(abandoned=True)
+            finally:
+                give_back(self, self._runner)
             raise
         return self._wrap(self._caller, self._value[0])
 
@@ -355,7 +403,7 @@ class Block(Generic[A, T]):
         try:
             self._close(abandoned=error is not None)
         finally:
-            give_back(self._held_by)
+            give_back(self, self._runner)
         if self._error is not None and error is None:
             raise self._error
 

@@ -495,6 +495,57 @@ def test_ctrl_c_in_each_kind_of_call() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_ctrl_c_at_any_moment_leaves_nothing_behind() -> None:
+    """A hundred times: while threads begin, connections are made, messages wait, all is closed."""
+    done = run(
+        """
+        import os, random, signal, threading, time
+        from rtcsctp import PeerConfig, sync
+
+        config = PeerConfig(include_loopback=True, addresses=["127.0.0.1"])
+        rng = random.Random(1)
+        pressed = 0
+        is_armed = False
+
+        def handler(number, frame):
+            # Once for each try, so that none escapes from between two of them.
+            global is_armed
+            if is_armed:
+                is_armed = False
+                raise KeyboardInterrupt
+
+        signal.signal(signal.SIGINT, handler)
+
+        def press():
+            global pressed
+            while pressed < 100:
+                time.sleep(rng.uniform(0.001, 0.04))
+                pressed += 1
+                os.kill(os.getpid(), signal.SIGINT)
+
+        def talk():
+            with sync.open_peer(config) as one, sync.open_peer(config) as other:
+                one.accept(other.answer(one.offer(timeout=60), timeout=60), timeout=60)
+                one.create_channel("x").send("hello", timeout=60)
+                return other.incoming.receive(timeout=60).receive(timeout=60)
+
+        thread = threading.Thread(target=press)
+        thread.start()
+        while pressed < 100:
+            try:
+                is_armed = True
+                talk()
+                is_armed = False
+            except KeyboardInterrupt:
+                pass
+        thread.join()
+        print(talk(), [one.name for one in threading.enumerate() if one.name == "rtcsctp"])
+        """,
+        within=120,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "hello []\n", "")
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_child_has_nothing_of_its_parents_and_can_have_its_own() -> None:
     done = run(
