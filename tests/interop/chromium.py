@@ -29,7 +29,7 @@ import trio
 from . import namespaces
 from .namespaces import Host
 from .peer_process import Event, PeerProcess
-from .requirements import require
+from .requirements import meets, require
 from .usrsctp import PeerError
 
 PEER_SCRIPT = Path(__file__).with_name("browser_peer.js")
@@ -86,6 +86,7 @@ def missing() -> str | None:
 
 def require_chromium() -> None:
     """Skip or fail the test where Chromium cannot be run."""
+    meets("Chromium")
     require(missing())
 
 
