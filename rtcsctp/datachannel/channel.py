@@ -30,6 +30,7 @@ class Channel:
     There may be 65,535 of them, so it is small: some 300 bytes besides label and protocol.
 
     Attributes:
+        number: counts the channels of a connection from 0; unlike an id, it is never used again.
         label, protocol: as it was created with; any text.
         ordered: messages arrive in the order in which they were sent.
         max_retransmits: a message is given up rather than sent again more often than this; None if
@@ -76,6 +77,7 @@ class Channel:
         "messages_received",
         "messages_sent",
         "negotiated",
+        "number",
         "ordered",
         "outgoing_reset",
         "partial",
@@ -97,8 +99,10 @@ class Channel:
         max_packet_lifetime: float | None,
         priority: int,
         negotiated: bool,
+        number: int,
     ) -> None:
         """Use `Channels.create`."""
+        self.number = number
         self.label = label
         self.protocol = protocol
         self.ordered = ordered

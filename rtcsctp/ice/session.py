@@ -263,7 +263,6 @@ class Session:
 
     def send_consent_check(self, pair: Pair, now: float) -> None:
         """Ask the peer whether it still wants our data: one request, sent once (RFC 7675 5.1)."""
-        pair.consent_requests_sent += 1
         self._send_watch(pair, now, repeated=False)
 
     def send_probe(self, pair: Pair, now: float) -> None:
@@ -309,6 +308,10 @@ class Session:
         )
 
     def _send_check(self, check: Check, now: float) -> None:
+        if check.is_consent:
+            check.pair.consent_requests_sent += 1
+        else:
+            check.pair.requests_sent += 1
         self._context.checks.add(check)
         self.repeat(check, now)
 
@@ -317,7 +320,6 @@ class Session:
         request = check.transaction.next(now)
         if request is not None:
             pair = check.pair
-            pair.requests_sent += 1
             self._context.send(pair.base, [request], pair.remote.address, now)
         return not check.transaction.has_failed
 
