@@ -145,6 +145,22 @@ def test_readme_example_of_a_test_passes(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stdout
 
 
+def test_what_the_readme_says_of_other_stacks_has_sources() -> None:
+    section = README.partition("## Beside other stacks\n")[2].partition("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("|")]
+    table = [line.strip("|").split("|") for line in lines[2:]]
+    assert len(table) > 20
+    cited = set()
+    for feature, _, *others in table:
+        for stack, cell in zip("ALP", others, strict=True):
+            sources = re.findall(r"\[([A-Z]\d+)\]", cell)
+            assert sources or cell.strip() == "not found", (feature, cell)
+            assert {source[0] for source in sources} <= {stack, "U"}, (feature, cell)
+            cited |= set(sources)
+    defined = re.findall(r"^\[([A-Z]\d+)\]: https://\S+$", README, flags=re.MULTILINE)
+    assert sorted(defined) == sorted(cited)
+
+
 def test_paths_in_the_readme_exist() -> None:
     paths = re.findall(r"`((?:rtcsctp|tests|benchmarks)/[\w/.-]*)`", README)
     assert paths
