@@ -63,10 +63,17 @@ _HOLD = 0.005
 """Seconds that a SACK waits for the reader whom the data woke, at most. He has his turn at once;
 what takes longer is his own work."""
 _DISTRUST = 64
+_HEARTBEAT_GRAIN = 0.5
+"""Seconds from which on a tenth of one is not much."""
 _LAST_WORDS = 0.2
 """Seconds that a block which is being left in a hurry may still spend on sending what is ready (an
 ABORT, a SHUTDOWN COMPLETE). Nothing waits for an answer, so it takes them only where the link does
 not take packets."""
+
+
+def _whenever(seconds: float) -> bool:
+    """The patience of heartbeats: nobody minds when exactly a path is tried, or tried again."""
+    return seconds > _HEARTBEAT_GRAIN
 
 
 class Driver:
@@ -395,7 +402,7 @@ class Driver:
             f"timer {timer.value}",
             partial(self.core.timers.get, timer),
             partial(self._handle_timer, timer),
-            patient=timer is Timer.HEARTBEAT,  # nobody minds when exactly a path is tried
+            patient=_whenever if timer is Timer.HEARTBEAT else None,
         )
         alarm.start(self._nursery)
 
