@@ -130,13 +130,13 @@ def test_readme_examples_of_programs_run(tmp_path: Path) -> None:
         result = run([sys.executable, "-W", "error", path], tmp_path)
         assert result.returncode == 0, result.stderr
         printed.append(result.stdout)
-    assert printed == ["chat hello\n", "chat hello\n", "b'HELLO'\n"]
+    assert printed == ["HELLO\n", "chat hello\n", "chat hello\n", "b'HELLO'\n"]
 
 
 def test_readme_example_of_a_test_passes(tmp_path: Path) -> None:
     (example,) = [block for block in readme_blocks("python") if "def test_" in block]
     # It and the programs of the test above are all that there are.
-    assert len(readme_blocks("python")) == 4
+    assert len(readme_blocks("python")) == 5
     path = tmp_path / "test_example.py"
     path.write_text(example, encoding="utf-8")
     config = tmp_path / "pytest.ini"
