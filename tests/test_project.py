@@ -161,6 +161,32 @@ def test_what_the_readme_says_of_other_stacks_has_sources() -> None:
     assert sorted(defined) == sorted(cited)
 
 
+#: RFCs that the code cites for a word or a reason, and whose matter it does not implement.
+ONLY_CITED = {"1122", "2104", "3465", "4122", "5245", "5246", "5766", "6458"}
+
+
+def test_the_readme_says_where_each_rfc_lives_and_it_is_there() -> None:
+    section = README.partition("| RFC | what | where |\n|---|---|---|\n")[2].partition("\n\n")[0]
+    listed: set[str] = set()
+    for line in section.splitlines():
+        rfcs, _, where = line.strip("|").split("|")
+        files: list[Path] = []
+        for path in re.findall(r"`([\w/.]+)`", where):
+            files += (ROOT / path).rglob("*.py") if path.endswith("/") else [ROOT / path]
+        text = " ".join(" ".join(file.read_text(encoding="utf-8").split()) for file in files)
+        numbers = set(re.findall(r"\b(\d{4})\b", rfcs))
+        assert numbers, line
+        missing = {number for number in numbers if f"RFC {number}" not in text}
+        assert not missing, line
+        listed |= numbers
+    cited = {
+        number
+        for file in (ROOT / "rtcsctp").rglob("*.py")
+        for number in re.findall(r"RFC (\d{4})", file.read_text(encoding="utf-8"))
+    }
+    assert cited - listed == ONLY_CITED
+
+
 def test_paths_in_the_readme_exist() -> None:
     paths = re.findall(r"`((?:rtcsctp|tests|benchmarks)/[\w/.-]*)`", README)
     assert paths

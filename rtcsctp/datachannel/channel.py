@@ -14,7 +14,11 @@ NO_STREAM = -1
 
 
 class ChannelState(Enum):
-    """W3C's RTCDataChannelState."""
+    """The life of a data channel (W3C RTCDataChannelState); the values are W3C's words.
+
+    Messages can be sent while it is OPEN only. CONNECTING is before the connection is there,
+    CLOSING while what was sent before the end is still on its way, CLOSED the end, in order or not.
+    """
 
     __hash__ = object.__hash__  # by identity, in C
 

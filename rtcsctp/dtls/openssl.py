@@ -54,7 +54,7 @@ CIPHERS: Final = {
 which RFC 8827 6.5 demands. By OpenSSL's names: IANA's (registry "TLS Cipher Suites")."""
 
 SRTP_PROFILES: Final = b"SRTP_AEAD_AES_128_GCM:SRTP_AES128_CM_SHA1_80"
-"""There is no media here, but some peers refuse a handshake without ``use_srtp`` (W1)."""
+"""There is no media here, but some peers refuse a handshake without ``use_srtp`` (RFC 5764; W1)."""
 
 _OPTIONS: Final = (
     SSL.OP_NO_TICKET | SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION | SSL.OP_NO_QUERY_MTU
