@@ -243,7 +243,9 @@ def _complaint(event: Event) -> list[str]:
         return [_exception_text(params["exceptionDetails"])]
     if event["method"] == "Log.entryAdded":
         entry = params["entry"]
-        return [entry["text"]] if entry["level"] in {"warning", "error"} else []
+        where = [entry["url"]] if "url" in entry else []
+        complains = entry["level"] in {"warning", "error"}
+        return [" ".join([entry["text"], *where])] if complains else []
     if params["type"] not in {"warning", "error", "assert"}:
         return []
     return [
