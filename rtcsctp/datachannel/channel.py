@@ -126,7 +126,7 @@ class Channel:
         self.incoming_reset = self.outgoing_reset = False
         self.aside: deque[Message] | tuple[()] = ()
         self.partial: bytearray | None = None
-        self.low_threshold = 0
+        self.low_threshold: int | None = 0
 
     @property
     def id(self) -> int | None:

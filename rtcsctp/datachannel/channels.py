@@ -325,13 +325,15 @@ class Channels:
             found += self._inbound.receive(channel, limit - len(found), now)
         return found
 
-    def set_low_threshold(self, channel: Channel, amount: int) -> None:
+    def set_low_threshold(self, channel: Channel, amount: int | None) -> None:
         """`Low` comes when the bytes queued on the channel fall to `amount` or below; 0 at first.
+
+        With None it does not come: who has no use for it saves some work for each message.
 
         Raises:
             ValueError: a negative amount.
         """
-        if amount < 0:
+        if amount is not None and amount < 0:
             raise ValueError(f"a threshold is 0 or more, not {amount}")
         channel.low_threshold = amount
         if self._channels.get(channel.stream_id) is channel:

@@ -47,6 +47,9 @@ from rtcsctp.ice.statistics import IceStatistics, pair_statistics
 
 __all__ = ["Agent"]
 
+_DATA = b"\x14"
+"""The lowest first byte of DTLS (RFC 7983); STUN is below."""
+
 
 class Agent:
     """One ICE agent for one stream with one component, which is what data channels need.
@@ -444,7 +447,7 @@ class Agent:
         base = self._gatherer.bases.get(socket)
         if base is None or self._closed:
             return []
-        if self._routine is not None and len(batch) == 1:
+        if self._routine is not None and len(batch) == 1 and batch[0][0][:1] < _DATA:
             data, source = batch[0]
             until = self._routine.take_untrusted(base, data, source, now)
             if until is not None:

@@ -286,6 +286,7 @@ class DataChannel(trio.abc.Channel[str | bytes]):
                 self._check_receivable()
                 await waiters.arrival.park()
                 messages = driver.receive(channel, limit)
+            driver.begin_stint()
             return messages
         finally:
             waiters.receiving = False

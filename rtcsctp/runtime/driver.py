@@ -143,7 +143,7 @@ class Driver:
         self._holds_sack = False
         self._distrust = 0
         self._stint = _STINT_BYTES
-        self._stint_ends = -math.inf
+        self._stint_ends = math.inf
         self._fragments = False
         self._mtu = core.mtu
         self._last_call = False
@@ -315,11 +315,19 @@ class Driver:
         tasks run only when this says so: a turn of the loop costs more than a small message.
         """
         self._stint -= size + _STINT_COST
-        if self._stint > 0 and now < self._stint_ends:
+        ends = self._stint_ends
+        if self._stint > 0 and now < ends:
+            if ends == math.inf:
+                self._stint_ends = now + _STINT
             return False
         self._stint = _STINT_BYTES
         self._stint_ends = now + _STINT
         return True
+
+    def begin_stint(self) -> None:
+        """Others have had their turn, because a user has waited for something."""
+        self._stint = _STINT_BYTES
+        self._stint_ends = math.inf  # until the next message
 
     def _allow_fragments(self, allowed: bool) -> None:
         self._fragments = allowed

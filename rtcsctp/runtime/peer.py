@@ -211,6 +211,7 @@ class PeerConnection:
             id=id,
             now=trio.current_time(),
         )
+        self._connection.channels.set_low_threshold(channel, None)  # nobody waits yet
         self._connection.driver.settle()
         return DataChannel(self._connection.driver, channel)
 

@@ -258,7 +258,8 @@ async def test_many_small_messages_let_other_tasks_run(autojump_clock: MockClock
             nursery.start_soon(other)
             for _ in range(2000):
                 await near.send(b"x" * 10)
-            assert 2000 // 256 <= turns < 200
+            # One turn may be cut short: in its first, the other task only gets as far as its await.
+            assert 2000 // 256 - 1 <= turns < 200
             nursery.cancel_scope.cancel()
         await trio.sleep(5)
         with trio.CancelScope() as scope:

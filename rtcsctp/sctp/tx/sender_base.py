@@ -53,7 +53,6 @@ class SenderBase:
         "_delivery",
         "_evictable",
         "_fast_packet",
-        "_forwarding",
         "_full_payload",
         "_header",
         "_is_opportunity",
@@ -75,6 +74,7 @@ class SenderBase:
         "congestion",
         "fast_recoveries",
         "fast_retransmits",
+        "forwarding",
         "interleaved",
         "large_losses",
         "messages_sent",
@@ -160,7 +160,8 @@ class SenderBase:
         self._is_opportunity = False
         self._rtt_sent_at = 0.0
         self._last_sent: float | None = None
-        self._forwarding = Forwarding()
+        self.forwarding = Forwarding()
+        """What the peer is to be told of messages that were given up."""
         self.restarts_t3 = False
         """The lowest outstanding TSN was sent again since the caller last cleared this."""
 
@@ -331,4 +332,4 @@ class SenderBase:
         else:
             self.queue.remove(message)
         self.abandoned_messages.append((message.stream_id, len(message.data), bool(chunks)))
-        self._forwarding.update(self.outstanding)
+        self.forwarding.update(self.outstanding)
