@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from .requirements import meets, met
+from .stacks import STACKS
 from .table import (
     BEGIN,
     END,
@@ -23,7 +25,7 @@ from .table import (
     split,
     with_rows,
 )
-from .versions import VERSIONS
+from .versions import VERSIONS, version
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = f"before\n\n{BEGIN}\n{END}\n\nafter\n"
@@ -60,6 +62,29 @@ def test_readme_names_every_peer_with_version_date_and_result() -> None:
         assert tests.endswith(OUTCOMES), row
         for file in files.split(", "):
             assert (ROOT / file.strip("`")).is_file(), row
+
+
+def test_every_peer_of_the_harness_can_be_asked_for_its_version() -> None:
+    sources = " ".join(
+        path.read_text(encoding="utf-8")
+        for path in Path(__file__).parent.glob("*.py")
+        if not path.name.startswith("test_")
+    )
+    named = set(re.findall(r'\bmeets\("(\w+)"\)', sources))
+    assert named | set(STACKS) == set(VERSIONS)
+
+
+def test_a_peer_that_does_not_say_its_version_stops_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(VERSIONS, "pion", lambda: str(1 / 0))
+    version.cache_clear()
+    try:
+        assert version("pion") == ""
+        assert version("nobody") == ""
+    finally:
+        version.cache_clear()
+    assert "the version of pion is not known: division" in capsys.readouterr().err
 
 
 def test_a_test_counts_for_each_peer_that_it_has_met_and_once() -> None:
