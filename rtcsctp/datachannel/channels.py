@@ -40,7 +40,7 @@ from rtcsctp.datachannel.ids import MAX_ID, IdPool
 from rtcsctp.datachannel.inbound import Inbound
 from rtcsctp.datachannel.lifecycle import Lifecycle
 from rtcsctp.datachannel.statistics import ChannelStatistics
-from rtcsctp.datachannel.table import Table, channel_of
+from rtcsctp.datachannel.table import Table
 from rtcsctp.errors import (
     AssociationStateError,
     ChannelIdError,
@@ -235,7 +235,7 @@ class Channels:
         else:
             table.check_free(id)
             stream_id = id
-        channel = channel_of(opening, negotiated=negotiated)
+        channel = table.make(opening, negotiated=negotiated)
         if stream_id is None:
             table.pending[channel] = None
         else:

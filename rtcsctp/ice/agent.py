@@ -246,7 +246,7 @@ class Agent:
             packets_discarded_on_send=counters.discarded_packets,
             bytes_discarded_on_send=counters.discarded_bytes,
             pairs=tuple(
-                pair_statistics(pair, selected=pair is self._path.pair)
+                pair_statistics(pair, session=session.local.ufrag, selected=pair is self._path.pair)
                 for session in self._sessions.alive()
                 for pair in session.checklist
             ),
@@ -491,7 +491,7 @@ class Agent:
             or first.count(first[:1]) != len(first)
         ):
             return False
-        known.last_heard = now
+        known.last_heard = known.last_packet = now
         known.packets_received += len(first)
         known.bytes_received += len(data)
         return True

@@ -269,7 +269,6 @@ class Session:
 
         `pattern` is that of such requests, if it is known.
         """
-        pair.consent_requests_sent += 1
         return self._send_watch(pair, now, repeated=False, pattern=pattern)
 
     def send_probe(self, pair: Pair, now: float) -> None:
@@ -328,6 +327,10 @@ class Session:
         )
 
     def _send_check(self, check: Check, now: float) -> None:
+        if check.is_consent:
+            check.pair.consent_requests_sent += 1
+        else:
+            check.pair.requests_sent += 1
         self._context.checks.add(check)
         self.repeat(check, now)
 
@@ -336,7 +339,6 @@ class Session:
         request = check.transaction.next(now)
         if request is not None:
             pair = check.pair
-            pair.requests_sent += 1
             self._context.send(pair.base, [request], pair.remote.address, now)
         return not check.transaction.has_failed
 

@@ -116,6 +116,7 @@ class DataChannel(trio.abc.Channel[str | bytes]):
         channel = self._channel
         return DataChannelStatistics(
             timestamp=time.time(),
+            number=channel.number,
             label=channel.label,
             protocol=channel.protocol,
             data_channel_identifier=channel.id,
