@@ -180,6 +180,7 @@ PUBLIC_METHODS = {
 }
 
 
+# Without await, `aclose` is `close`.
 NOT_IN_SYNC = {
     rtcsctp.PeerConnection: {"aclose"},
     rtcsctp.DataChannel: {"aclose"},
