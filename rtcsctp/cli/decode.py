@@ -114,7 +114,7 @@ def add_parser(add: AddParser) -> None:
     parser.add_argument("--ascii", action="store_true", help="draw with ASCII characters only")
     parser.add_argument(
         "--width",
-        type=whole_number(60, 1000),
+        type=whole_number(48, 1000),
         metavar="N",
         help="columns of the drawing (default: those of the terminal)",
     )

@@ -26,7 +26,7 @@ from rtcsctp.testing.unwrap import SCTP_UDP_PORT, NotSctp, Unwrapped, unwrap_unt
 __all__ = ["Ladder", "LadderReader", "Rung", "draw_ladder"]
 
 _TIME_WIDTH: Final = 10
-_NARROWEST: Final = 40
+_NARROWEST: Final = 30
 _SHORTEST_ARROW: Final = 3
 _MAX_CONVERSATIONS: Final = 1000  # that are told apart; the rest are one
 

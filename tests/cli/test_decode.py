@@ -51,6 +51,18 @@ def test_whole_capture(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert {len(line) for line in lines} == {140}
 
 
+@pytest.mark.parametrize("columns", [48, 50, 60, 80])
+def test_a_ladder_fits_the_terminal(
+    path: Path,
+    columns: int,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    lines, _ = decode(capsys, path)
+    assert max(map(len, lines)) == columns
+
+
 def test_filters(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines, err = decode(capsys, path, "--chunk", "init,Init_Ack", "--width", "200")
     assert len(lines) == 3
