@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
+import shlex
 
 import attrs
 import pytest
 
 import rtcsctp
 from rtcsctp import Config
+from rtcsctp.cli import main as command
 from rtcsctp.cli.main import main
 from rtcsctp.runtime.peer_config import SCTP_OF_PEERS
 
@@ -151,6 +154,26 @@ def test_help_fits_and_has_examples(
     if command and command != ["sctp"] and command not in PLAIN:
         for name in Config.names():
             assert f"{name}=" in text
+
+
+def test_every_example_of_every_help_is_a_command_line_that_works() -> None:
+    """As far as the options go; what the commands do is tested elsewhere."""
+    parser = command._build_parser()  # noqa: SLF001  # nobody else needs it
+    parsers = [parser]
+    examples: list[str] = []
+    while parsers:
+        one = parsers.pop()
+        for action in one._actions:  # noqa: SLF001  # argparse has no other way in
+            if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
+                parsers += action.choices.values()
+        _, _, text = (one.epilog or "").partition("examples:\n")
+        for line in text.partition("\n\n")[0].splitlines():
+            plain = re.sub(r"\s{2,}\(.*", "", line).replace("…", "-attic-canal")
+            examples += re.findall(r"\brtcsctp [^|;)>\"]*", plain)
+    assert len(examples) > 40
+    for example in examples:
+        parsed = parser.parse_args(shlex.split(example)[1:])
+        assert callable(parsed.run), example
 
 
 @pytest.mark.parametrize("words", [["completion", "bash"], ["demo", "--size", "1kB"]])
