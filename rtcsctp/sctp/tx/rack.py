@@ -9,7 +9,8 @@ New chunks leave in the order of their TSNs. Where a SACK may be cut to what a p
 (`Outstanding.spoken`), those that it does not speak of may well have arrived. When their time is
 over they are set aside: no longer in flight, or nothing might be sent that brings the SACK that
 will tell, and not sent again before that tells. So chunks that were sent again have a queue of
-their own.
+their own. Nothing that such SACKs speak of may have been sent later, until the gaps below are
+filled, so each SACK that comes is taken for a sign that later ones arrive, too.
 
 The reordering window is a quarter of the shortest round trip, times a factor that grows by one per
 round trip in which the peer reports duplicates (what was taken for lost had arrived), and falls
@@ -127,7 +128,8 @@ class Rack:
         rtt = max(0.0, now - newest.sent_at)
         if info.newest_again and (self.min_rtt is None or rtt < self.soonest):
             return  # an earlier transmission of it arrived
-        self._rtt = rtt
+        if not info.heap:  # else it may have arrived long ago
+            self._rtt = rtt
         latest = self._newest
         if latest is None or (newest.number, info.newest_tsn) > (latest.number, self._newest_tsn):
             self._newest, self._newest_tsn = newest, info.newest_tsn
@@ -163,9 +165,15 @@ class Rack:
         return max(min(self._factor * (shortest or 0.0) / 4, srtt), _GRANULARITY)
 
     def find_lost(
-        self, outstanding: Outstanding, srtt: float | None, now: float, *, recovering: bool
+        self,
+        outstanding: Outstanding,
+        srtt: float | None,
+        now: float,
+        *,
+        recovering: bool,
+        heard: bool = False,
     ) -> list[Sent]:
-        """Chunks in flight that are lost by now (step 5); sets `due`."""
+        """Chunks in flight that are lost by now (step 5); sets `due`. `heard`: a SACK has come."""
         self.due = None
         newest = self._newest
         found: list[Sent] = []
@@ -193,7 +201,9 @@ class Rack:
             record = _next_new(burst, outstanding)
             if record is None:
                 new.popleft()
-            elif self._is_lost(burst, record, newest, before, now):
+            elif self._is_lost(burst, record, newest, before, now) or (
+                heard and record.tsn > spoken and burst.sent_at <= before
+            ):
                 burst.next = record.tsn + 1
                 if record.tsn <= spoken:
                     found.append(record)

@@ -27,6 +27,7 @@ class Acked:
         "delivered",
         "flight",
         "flight_before",
+        "heaped",
         "interval",
         "lost",
         "now",
@@ -64,6 +65,9 @@ class Acked:
         """`lost` when it was sent."""
         self.interval = 0.0
         """Seconds in which ``delivered - prior_delivered`` bytes were delivered; 0: no sample."""
+        self.heaped = False
+        """Of what was delivered since it was sent, some may have arrived before, but was not told;
+        there is no sample then."""
         self.sent_flight = 0
         """In flight just after it was sent, itself included, bytes."""
         self.app_limited = False
@@ -73,7 +77,7 @@ class Acked:
 class Lost:
     """Chunks that are taken for lost at one moment."""
 
-    __slots__ = ("begins", "flight", "lost", "now", "prior_lost", "sent_flight", "size")
+    __slots__ = ("begins", "flight", "late", "lost", "now", "prior_lost", "sent_flight", "size")
 
     def __init__(self, now: float, size: int, flight: int, *, begins: bool) -> None:
         self.now = now
@@ -84,6 +88,8 @@ class Lost:
         self.begins = begins
         """No loss was being repaired: this begins a recovery (RFC 9260 7.2.4), and is a new sign of
         congestion."""
+        self.late = 0
+        """Of `size`, what was lost long ago, but SACKs had no room to tell, bytes."""
         self.lost = size
         """Taken for lost since the beginning, these included, bytes."""
         self.prior_lost = 0
