@@ -124,7 +124,8 @@ class Delivery:
         An interval below the shortest round trip, `soonest`, cannot be: then it was an earlier
         transmission of the chunk that arrived, and there is no sample.
         """
-        acked.heaped = newest.delivered < self._heap_end
+        if newest.delivered < self._heap_end:
+            acked.heaped = True
         acked.delivered = self.delivered
         acked.lost = self.lost
         acked.prior_delivered = newest.delivered

@@ -96,11 +96,15 @@ class AckInfo:
         self.resent: list[Transmission] = []
         """When the newly acknowledged chunks were last sent that had been sent more than once."""
 
+    def is_old(self, record: Sent) -> bool:
+        """Whether what became of a chunk could have been told earlier, had there been room."""
+        return record.tsn > self.spoken and record.transmission.sent_at < self.fresh_since
+
     def note(self, record: Sent) -> None:
         """`record` is newly acknowledged: when had it been sent?"""
         burst = record.transmission
         again = record.transmissions > 1
-        old = record.tsn > self.spoken and burst.sent_at < self.fresh_since
+        old = self.is_old(record)
         if old:
             self.heap = True
         newest = self.newest

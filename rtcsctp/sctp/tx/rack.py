@@ -21,6 +21,7 @@ does what has been reported missing three times (`misses`: the DupThresh of RFC 
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 from rtcsctp.sctp.tx.delivery import Transmission
@@ -110,6 +111,11 @@ class Rack:
             again.append(burst)
         burst.resent.append(record)
 
+    @property
+    def has_untold(self) -> bool:
+        """Whether something may have arrived that SACKs have no room for."""
+        return bool(self._untold)
+
     def forget_sent(self) -> None:
         """Nothing is in flight any more: T3-rtx expired, or all begins anew."""
         self._sent.clear()
@@ -171,15 +177,19 @@ class Rack:
         now: float,
         *,
         recovering: bool,
-        heard: bool = False,
+        heard: float = math.inf,
     ) -> list[Sent]:
-        """Chunks in flight that are lost by now (step 5); sets `due`. `heard`: a SACK has come."""
+        """Chunks in flight that are lost by now (step 5); sets `due`.
+
+        `heard`: a SACK has come, and round trips take so many seconds.
+        """
         self.due = None
         newest = self._newest
         found: list[Sent] = []
         if newest is None or srtt is None:
             return found
         before = now - self._rtt - self.window(srtt, recovering=recovering) + _TICK
+        unheard = before - max(0.0, heard - self._rtt)
         again, new = self._sent_again, self._sent
         while again:
             burst = again[0]
@@ -192,7 +202,7 @@ class Rack:
             else:
                 break
         spoken, untold = outstanding.spoken, self._untold
-        while untold and untold[0].tsn <= spoken:
+        while untold and untold[0].tsn < spoken:
             record = untold.popleft()
             if record.state is UNTOLD and record.tsn > outstanding.cumulative:
                 found.append(record)
@@ -201,11 +211,11 @@ class Rack:
             record = _next_new(burst, outstanding)
             if record is None:
                 new.popleft()
-            elif self._is_lost(burst, record, newest, before, now) or (
-                heard and record.tsn > spoken and burst.sent_at <= before
+            elif (by_order := self._is_lost(burst, record, newest, before, now)) or (
+                burst.sent_at <= unheard and record.tsn >= spoken
             ):
                 burst.next = record.tsn + 1
-                if record.tsn <= spoken:
+                if by_order and record.tsn <= spoken:
                     found.append(record)
                 else:
                     outstanding.set_aside(record)

@@ -120,6 +120,7 @@ class Recovery(Filling):
                 if info.spoken == UNCUT:
                     self._sure_rtt = acked.rtt
             assert info.newest is not None
+            acked.heaped = rack.has_untold
             self._delivery.sample(acked, info.newest, rack.soonest)
             congestion.acked(acked)
         if self._undo.is_due(info.resent, duplicates, rack.soonest, now):
@@ -182,15 +183,23 @@ class Recovery(Filling):
         if missing and not rack.reordering_seen:
             for record in missing:
                 record.fast_retransmitted = True
-            self._take_for_lost(missing, now)
+            self._take_for_lost(missing, now, info)
         if info.newly_acked or self.outstanding.spoken < UNCUT:
             recovering = self._recovery_exit is not None
             lost = rack.find_lost(
-                self.outstanding, self.rto.srtt, now, recovering=recovering, heard=True
+                self.outstanding,
+                self.rto.srtt,
+                now,
+                recovering=recovering,
+                # What leaves flight by this lets as much be sent, which needs a rate.
+                heard=self.rto.latest if self._is_paced else math.inf,
             )
-            self._take_for_lost(lost, now)
+            self._take_for_lost(lost, now, info)
 
-    def _take_for_lost(self, found: Sequence[Sent], now: float) -> None:
+    def _take_for_lost(
+        self, found: Sequence[Sent], now: float, info: AckInfo | None = None
+    ) -> None:
+        """These are lost; `info`, if it is a SACK that shows it."""
         if not found:
             return
         size, late, latest = 0, 0, found[0].transmission
@@ -207,7 +216,7 @@ class Recovery(Filling):
             if record.state is not SentState.IN_FLIGHT and record.state is not SentState.UNTOLD:
                 continue  # giving up its message came first
             size += record.wire_size
-            if record.state is SentState.UNTOLD:
+            if record.state is SentState.UNTOLD or (info is not None and info.is_old(record)):
                 late += record.wire_size
             if record.transmission.number > latest.number:
                 latest = record.transmission

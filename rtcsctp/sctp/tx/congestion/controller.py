@@ -66,8 +66,8 @@ class Acked:
         self.interval = 0.0
         """Seconds in which ``delivered - prior_delivered`` bytes were delivered; 0: no sample."""
         self.heaped = False
-        """Of what was delivered since it was sent, some may have arrived before, but was not told;
-        there is no sample then."""
+        """SACKs have no room to tell of all that has arrived, or now tell of what arrived before it
+        was sent; there is no sample then."""
         self.sent_flight = 0
         """In flight just after it was sent, itself included, bytes."""
         self.app_limited = False
