@@ -23,7 +23,7 @@ _FRESH = 1.25
 ago than a round trip and a quarter, by the last SACK of which there is no such doubt."""
 
 _FLIGHT_GROWTH = 64
-"""`_most_flight` grows by a part in so many per round trip in which it limits."""
+"""`most_flight` grows by a part in so many per round trip in which it limits."""
 
 
 class Recovery(Filling):
@@ -55,8 +55,8 @@ class Recovery(Filling):
         info = outstanding.handle_sack(cumulative, blocks, duplicates, fresh_since)
         if info is not None:
             self.peer_window = a_rwnd
-            if flight_before >= self._most_flight:
-                self._most_flight += info.newly_acked // _FLIGHT_GROWTH
+            if flight_before >= self.most_flight:
+                self.most_flight += info.newly_acked // _FLIGHT_GROWTH
             if self._probe is not None:
                 self._judge_probe(self._probe)
             elif self._may_probe and not self.window_is_closed:

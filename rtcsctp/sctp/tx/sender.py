@@ -79,7 +79,7 @@ class Sender(Recovery):
         self.rto.path_changed()
         self._rack.path_changed()
         self._pacer.reset()
-        self._most_flight = LARGE_FLIGHT * self.pmdcs
+        self.most_flight = LARGE_FLIGHT * self.pmdcs
         self._burst_limit = max(self.outstanding.flight, self.congestion.cwnd)
 
     def mtu_changed(self, mtu: int) -> None:
@@ -91,7 +91,7 @@ class Sender(Recovery):
         pmdcs = (mtu & ~3) - COMMON_HEADER_SIZE
         if pmdcs < self.pmdcs:
             self._oversize_until = self.outstanding.next_tsn
-        self._most_flight = self._most_flight // self.pmdcs * pmdcs
+        self.most_flight = self.most_flight // self.pmdcs * pmdcs
         self.pmdcs = pmdcs
         self._full_payload = pmdcs - self._header
         self.congestion.mtu_changed(pmdcs)

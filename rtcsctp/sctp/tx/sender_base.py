@@ -69,7 +69,6 @@ class SenderBase:
         "_last_sent",
         "_may_probe",
         "_min_fragment",
-        "_most_flight",
         "_one_packet",
         "_oversize_until",
         "_pacer",
@@ -89,6 +88,7 @@ class SenderBase:
         "interleaved",
         "large_losses",
         "messages_sent",
+        "most_flight",
         "outstanding",
         "paced_until",
         "partially_reliable",
@@ -144,7 +144,8 @@ class SenderBase:
         self._min_fragment = (self._base_pmdcs - self._header) // 4
         self._oversize_until = initial_tsn  # chunks below may be larger than pmdcs
         self.outstanding = Outstanding(initial_tsn)
-        self._most_flight = LARGE_FLIGHT * self.pmdcs  # bytes, see there
+        self.most_flight = LARGE_FLIGHT * self.pmdcs
+        """Bytes that may be in flight whatever the controller says; see `LARGE_FLIGHT`."""
         self.congestion: CongestionController = make_controller(
             config.congestion_control, config, self._base_pmdcs, self._rng
         )
@@ -260,7 +261,7 @@ class SenderBase:
                 self._tail.restart(now)
             self.congestion.sent(self._burst_size, outstanding.flight, now)
         waits = self.queue.buffered > 0 or outstanding.lost_payload > 0
-        fits = outstanding.flight < min(self.congestion.cwnd, self._most_flight)
+        fits = outstanding.flight < min(self.congestion.cwnd, self.most_flight)
         if fits and not waits:
             self._delivery.ran_dry(outstanding.flight)
         window = self.peer_window - outstanding.payload
@@ -305,7 +306,7 @@ class SenderBase:
         if self._credit(now) != 0:
             return False
         outstanding = self.outstanding
-        if outstanding.flight < min(self.congestion.cwnd, self._most_flight) and (
+        if outstanding.flight < min(self.congestion.cwnd, self.most_flight) and (
             self.queue.buffered or outstanding.lost_payload
         ):
             self.paced_until = self._pacer.resume_at
@@ -315,7 +316,7 @@ class SenderBase:
         """Bytes that may be in flight: Max.Burst limits what leaves at once (RFC 9260 6.1 D) where
         no rate does.
         """
-        cwnd = min(self.congestion.cwnd, self._most_flight)
+        cwnd = min(self.congestion.cwnd, self.most_flight)
         return cwnd if self._is_paced else min(cwnd, self._burst_limit)
 
     # --------------------------------------------------------------------------- giving up

@@ -152,9 +152,10 @@ def test_what_a_cut_sack_does_not_speak_of_is_not_lost() -> None:
 
 def test_what_cut_sacks_do_not_come_to_leaves_flight_with_each_that_comes() -> None:
     """Nothing that they speak of was sent later, so time alone must tell, or all would stand still
-    until the first hole is filled.
+    until the first hole is filled. Only where what leaves is paced.
     """
     path = Path()
+    path.witness.pacing_rate = 1e9
     tsns = path.full(44)
     path.pass_time(RTT / 2)
     later = path.full(10)
@@ -444,6 +445,30 @@ def test_round_trip_of_what_was_sent_again_is_not_told() -> None:
 
 
 # ------------------------------------------------------------------------------------- pacing
+
+
+def test_a_large_window_grows_slowly_whatever_the_controller_says() -> None:
+    """A SACK has room for some 290 gaps, and slow start would lose many more."""
+    path = Path()
+    sender = path.sender
+    assert sender.most_flight == 32_768 * PMDCS
+    sender.most_flight = 64 * PMDCS
+    path.witness.cwnd = 1000 * PMDCS
+    tsns = path.full(200)
+    assert len(tsns) == 64
+    path.pass_time(RTT)
+    path.sack(tsns[-1])
+    tsns = path.burst()
+    assert len(tsns) == 65  # a 64th more
+    path.pass_time(RTT)
+    path.sack(tsns[31])
+    path.sack(tsns[-1])
+    more = path.burst()
+    assert len(more) == 66  # half a packet more: what the second half acknowledged did not fill it
+    sender.mtu_changed(PMDCS + 12 + 400)
+    assert sender.most_flight == 65 * (PMDCS + 400)
+    sender.path_changed()
+    assert sender.most_flight == 32_768 * (PMDCS + 400)
 
 
 def test_packets_leave_at_the_rate_that_the_controller_names() -> None:
