@@ -62,10 +62,14 @@ def compiled(session: nox.Session) -> None:
     session.run("python", "-P", "-c", IS_COMPILED)  # not from this folder
     chosen = session.posargs or ["--ignore=tests/interop", "-n", "2"]
     session.run("pytest", *chosen)
-    for label, path in (("compiled", ""), ("pure", str(copy / "pure"))):
+    pure = str(copy / "pure")
+    for label, path in (("compiled", ""), ("pure", pure)):
         session.log(f"benchmarks/core.py, {label}")
         program = str(Path("benchmarks", "core.py"))
         session.run("python", program, "--quick", env={"PYTHONPATH": path})
+    chosen = ["--stacks", "rtcsctp,rtcsctp-pure", "--rows", "bulk,small,ping,task,setup"]
+    program = str(Path("benchmarks", "peers.py"))
+    session.run("python", program, "--quick", *chosen, env={"RTCSCTP_BENCHMARK_PURE": pure})
 
 
 @nox.session

@@ -21,6 +21,8 @@ new processes; stacks take turns, run by run. What is measured:
 - *udp*: 16 KiB messages over SCTP in UDP without DTLS, beside usrsctp's tsctp, two processes.
 
 `rtcsctp-1200` is ours without path MTU discovery. All else is measured as it is by default.
+`rtcsctp-pure`, only where it is asked for, is the one without compiled modules beside one with them
+(`nox -s compiled`).
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ import attrs
 import trio
 
 from stacks import encapsulated
-from stacks.catalogue import OURS, Stack, aiortc, interpreter, libdatachannel, ours
+from stacks.catalogue import OURS, Stack, aiortc, interpreter, libdatachannel, ours, pure
 from stacks.node import MissingError
 from stacks.program import Program, ProgramError, join, run_program
 from table import Row, Table, progress, show, write
@@ -337,7 +339,9 @@ MAKERS: dict[str, Callable[[], Stack]] = {
     "rtcsctp-1200": partial(ours, "rtcsctp-1200", path_mtu_discovery=False),
     "aiortc": aiortc,
     "libdatachannel": libdatachannel,
+    "rtcsctp-pure": pure,
 }
+USUAL_STACKS = [name for name in MAKERS if name != "rtcsctp-pure"]
 KEYS = [group.key for group in [*groups(USUAL), UDP]]
 
 
@@ -430,7 +434,7 @@ def main() -> None:
     parser.add_argument(
         "--stacks",
         type=_names(list(MAKERS)),
-        default=list(MAKERS),
+        default=USUAL_STACKS,
         help=f"some of {', '.join(MAKERS)}",
     )
     parser.add_argument("--idle-pairs", type=int, help="how many to hold")

@@ -80,7 +80,8 @@ from rtcsctp.runtime.peer_states import ConnectionState, SctpState, StateChange
 from rtcsctp.runtime.peer_statistics import PeerStatistics
 from rtcsctp.runtime.serve import Server, Session, serve
 from rtcsctp.runtime.stream import Stream
-from rtcsctp.runtime.udp import UdpEndpoint, connect, listen, open_udp
+from rtcsctp.runtime.udp import connect, listen, open_udp
+from rtcsctp.runtime.udp_endpoint import UdpEndpoint
 from rtcsctp.sctp.config import Config
 from rtcsctp.sctp.events import CloseReason, Message
 from rtcsctp.sctp.state import State

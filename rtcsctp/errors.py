@@ -47,7 +47,11 @@ __all__ = [
 
 
 class RtcsctpError(Exception):
-    """The root of the tree above."""
+    """The root of the errors in `rtcsctp.errors`: wrong use, and what a peer did wrong.
+
+    That a connection or an association was lost is no such error: `rtcsctp.ConnectionLost`,
+    `rtcsctp.AssociationLost` and `rtcsctp.ChannelBroken` are `trio.BrokenResourceError`.
+    """
 
 
 class LocalProtocolError(RtcsctpError):

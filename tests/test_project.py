@@ -130,17 +130,61 @@ def test_readme_examples_of_programs_run(tmp_path: Path) -> None:
         result = run([sys.executable, "-W", "error", path], tmp_path)
         assert result.returncode == 0, result.stderr
         printed.append(result.stdout)
-    assert printed == ["chat hello\n", "chat hello\n", "b'HELLO'\n"]
+    assert printed == ["HELLO\n", "chat hello\n", "chat hello\n", "b'HELLO'\n"]
 
 
 def test_readme_example_of_a_test_passes(tmp_path: Path) -> None:
     (example,) = [block for block in readme_blocks("python") if "def test_" in block]
+    # It and the programs of the test above are all that there are.
+    assert len(readme_blocks("python")) == 5
     path = tmp_path / "test_example.py"
     path.write_text(example, encoding="utf-8")
     config = tmp_path / "pytest.ini"
     config.write_text("[pytest]\ntrio_mode = true\n", encoding="utf-8")
     result = run([sys.executable, "-m", "pytest", "-c", config, path], tmp_path)
     assert result.returncode == 0, result.stdout
+
+
+def test_what_the_readme_says_of_other_stacks_has_sources() -> None:
+    section = README.partition("## Beside other stacks\n")[2].partition("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("|")]
+    table = [line.strip("|").split("|") for line in lines[2:]]
+    assert len(table) > 20
+    cited = set()
+    for feature, _, *others in table:
+        for stack, cell in zip("ALP", others, strict=True):
+            sources = re.findall(r"\[([A-Z]\d+)\]", cell)
+            assert sources or cell.strip() == "not found", (feature, cell)
+            assert {source[0] for source in sources} <= {stack, "U"}, (feature, cell)
+            cited |= set(sources)
+    defined = re.findall(r"^\[([A-Z]\d+)\]: https://\S+$", README, flags=re.MULTILINE)
+    assert sorted(defined) == sorted(cited)
+
+
+#: RFCs that the code cites for a word or a reason, and whose matter it does not implement.
+ONLY_CITED = {"1122", "2104", "3465", "4122", "5245", "5246", "5766", "6458"}
+
+
+def test_the_readme_says_where_each_rfc_lives_and_it_is_there() -> None:
+    section = README.partition("| RFC | what | where |\n|---|---|---|\n")[2].partition("\n\n")[0]
+    listed: set[str] = set()
+    for line in section.splitlines():
+        rfcs, _, where = line.strip("|").split("|")
+        files: list[Path] = []
+        for path in re.findall(r"`([\w/.]+)`", where):
+            files += (ROOT / path).rglob("*.py") if path.endswith("/") else [ROOT / path]
+        text = " ".join(" ".join(file.read_text(encoding="utf-8").split()) for file in files)
+        numbers = set(re.findall(r"\b(\d{4})\b", rfcs))
+        assert numbers, line
+        missing = {number for number in numbers if f"RFC {number}" not in text}
+        assert not missing, line
+        listed |= numbers
+    cited = {
+        number
+        for file in (ROOT / "rtcsctp").rglob("*.py")
+        for number in re.findall(r"RFC (\d{4})", file.read_text(encoding="utf-8"))
+    }
+    assert cited - listed == ONLY_CITED
 
 
 def test_paths_in_the_readme_exist() -> None:

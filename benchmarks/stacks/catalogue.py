@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import json
+import os
 import platform
 import sys
 from pathlib import Path
@@ -18,6 +19,8 @@ from stacks.program import Command
 
 FOLDER = Path(__file__).parent
 OURS = "rtcsctp"
+PURE = "RTCSCTP_BENCHMARK_PURE"
+"""Environment variable: a folder with a package rtcsctp that was not compiled."""
 
 
 @attrs.frozen(kw_only=True)
@@ -53,6 +56,16 @@ def ours(name: str = OURS, **sctp: Any) -> Stack:
         command=Command(words=[sys.executable, str(FOLDER / "on_rtcsctp.py")]),
         options={"sctp": sctp} if sctp else {},
     )
+
+
+def pure() -> Stack:
+    """Ours without compiled modules, where that is not the one installed (`nox -s compiled`)."""
+    sources = os.environ.get(PURE)
+    if not sources:
+        raise MissingError(f"{PURE} does not say where its sources are")
+    found = ours("rtcsctp-pure")
+    command = attrs.evolve(found.command, environment={"PYTHONPATH": sources})
+    return attrs.evolve(found, command=command)
 
 
 def aiortc() -> Stack:

@@ -88,6 +88,16 @@ function make(name, options) {
   return peer;
 }
 
+// A candidate may come while the other end is still about to make its ICE transport, and is refused.
+function tell(connection, candidate, mid) {
+  try {
+    connection.addRemoteCandidate(candidate, mid);
+  } catch (error) {
+    if (!/without ICE transport/.test(error.message)) throw error;
+    setTimeout(() => tell(connection, candidate, mid), 1);
+  }
+}
+
 // Here the descriptions and candidates go across one by one, as is usual with libdatachannel. It
 // often takes a second all the same: the one end may send its first DTLS packet before the other's
 // ICE is ready for it, and OpenSSL repeats it after a second.
@@ -102,7 +112,7 @@ async function pair(index, options) {
       there.setRemoteDescription(sdp, type);
       if (type === "offer") there.setLocalDescription("answer");
     });
-    here.onLocalCandidate((candidate, mid) => there.addRemoteCandidate(candidate, mid));
+    here.onLocalCandidate((candidate, mid) => tell(there, candidate, mid));
   }
   left.makeChannel();
   const began = seconds();

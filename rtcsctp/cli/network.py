@@ -13,7 +13,7 @@ from rtcsctp import Association, AssociationLost, Message, Stream, UdpEndpoint, 
 from rtcsctp.cli.arguments import Address
 from rtcsctp.cli.failure import CommandError
 from rtcsctp.runtime.link import PacketRecorder
-from rtcsctp.runtime.udp import UdpLink
+from rtcsctp.runtime.udp_link import UdpLink
 
 __all__ = ["bind_address", "first_loss", "listening", "peer_name", "receive_all", "refused"]
 

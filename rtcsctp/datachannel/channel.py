@@ -14,7 +14,11 @@ NO_STREAM = -1
 
 
 class ChannelState(Enum):
-    """W3C's RTCDataChannelState."""
+    """The life of a data channel (W3C RTCDataChannelState); the values are W3C's words.
+
+    Messages can be sent while it is OPEN only. CONNECTING is before the connection is there,
+    CLOSING while what was sent before the end is still on its way, CLOSED the end, in order or not.
+    """
 
     __hash__ = object.__hash__  # by identity, in C
 
@@ -30,6 +34,7 @@ class Channel:
     There may be 65,535 of them, so it is small: some 300 bytes besides label and protocol.
 
     Attributes:
+        number: counts the channels of a connection from 0; unlike an id, it is never used again.
         label, protocol: as it was created with; any text.
         ordered: messages arrive in the order in which they were sent.
         max_retransmits: a message is given up rather than sent again more often than this; None if
@@ -76,6 +81,7 @@ class Channel:
         "messages_received",
         "messages_sent",
         "negotiated",
+        "number",
         "ordered",
         "outgoing_reset",
         "partial",
@@ -97,8 +103,10 @@ class Channel:
         max_packet_lifetime: float | None,
         priority: int,
         negotiated: bool,
+        number: int,
     ) -> None:
         """Use `Channels.create`."""
+        self.number = number
         self.label = label
         self.protocol = protocol
         self.ordered = ordered
@@ -118,7 +126,7 @@ class Channel:
         self.incoming_reset = self.outgoing_reset = False
         self.aside: deque[Message] | tuple[()] = ()
         self.partial: bytearray | None = None
-        self.low_threshold = 0
+        self.low_threshold: int | None = 0
 
     @property
     def id(self) -> int | None:

@@ -40,7 +40,7 @@ from rtcsctp.datachannel.ids import MAX_ID, IdPool
 from rtcsctp.datachannel.inbound import Inbound
 from rtcsctp.datachannel.lifecycle import Lifecycle
 from rtcsctp.datachannel.statistics import ChannelStatistics
-from rtcsctp.datachannel.table import Table, channel_of
+from rtcsctp.datachannel.table import Table
 from rtcsctp.errors import (
     AssociationStateError,
     ChannelIdError,
@@ -235,7 +235,7 @@ class Channels:
         else:
             table.check_free(id)
             stream_id = id
-        channel = channel_of(opening, negotiated=negotiated)
+        channel = table.make(opening, negotiated=negotiated)
         if stream_id is None:
             table.pending[channel] = None
         else:
@@ -325,13 +325,15 @@ class Channels:
             found += self._inbound.receive(channel, limit - len(found), now)
         return found
 
-    def set_low_threshold(self, channel: Channel, amount: int) -> None:
+    def set_low_threshold(self, channel: Channel, amount: int | None) -> None:
         """`Low` comes when the bytes queued on the channel fall to `amount` or below; 0 at first.
+
+        With None it does not come: who has no use for it saves some work for each message.
 
         Raises:
             ValueError: a negative amount.
         """
-        if amount < 0:
+        if amount is not None and amount < 0:
             raise ValueError(f"a threshold is 0 or more, not {amount}")
         channel.low_threshold = amount
         if self._channels.get(channel.stream_id) is channel:

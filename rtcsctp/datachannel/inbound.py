@@ -14,7 +14,7 @@ from rtcsctp.datachannel.channel import Channel
 from rtcsctp.datachannel.dcep import ACK, Ack, Open, Ppid, decode_untrusted
 from rtcsctp.datachannel.events import Closing, Incoming, Readable
 from rtcsctp.datachannel.statistics import Fault
-from rtcsctp.datachannel.table import ALL, MAX_TEXT, OUTGOING, Table, channel_of
+from rtcsctp.datachannel.table import ALL, MAX_TEXT, OUTGOING, Table
 from rtcsctp.errors import DecodeError
 from rtcsctp.sctp.events import Message
 from rtcsctp.sctp.state import State
@@ -103,7 +103,7 @@ class Inbound:
 
     def _accept(self, stream_id: int, opening: Open, now: float) -> None:
         table = self._table
-        channel = channel_of(opening, negotiated=False)
+        channel = table.make(opening, negotiated=False)
         table.give_stream(channel, stream_id)
         channel.reads_core = True
         channel.unordered_now = not channel.ordered  # its OPEN is "any other message" (section 6)

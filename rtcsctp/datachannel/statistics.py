@@ -33,7 +33,8 @@ class ChannelStatistics:
 
     Attributes:
         data_channels_opened: channels that were ever open.
-        data_channels_closed: of these, the ones that are not any more.
+        data_channels_closed: of these, the ones that are not any more; a channel that never was
+            open counts in neither.
         faults: how often the peer did what (not W3C's).
     """
 
@@ -57,6 +58,8 @@ class DataChannelStatistics:
 
     Attributes:
         timestamp: when it was taken, seconds since 1970.
+        number: counts the channels of a connection from 0. An id may be used again when its channel
+            is closed, this is not: it names the channel in reports.
         label, protocol, state: as those of the channel.
         data_channel_identifier: the channel's id; None while it has none.
         messages_sent, bytes_sent: given to `send`; bytes without any header.
@@ -65,6 +68,7 @@ class DataChannelStatistics:
     """
 
     timestamp: float = attrs.field(default=0.0, eq=False)
+    number: int = 0
     label: str
     protocol: str
     data_channel_identifier: int | None
@@ -77,6 +81,7 @@ class DataChannelStatistics:
 
     def to_dict(self) -> Report:
         """As an object of W3C's getStats; see `rtcsctp.report`. It can be written as JSON."""
-        number = self.data_channel_identifier
-        name = "data-channel" if number is None else f"data-channel-{number}"
-        return report(self, id=name, type="data-channel", timestamp=self.timestamp)
+        name = f"data-channel-{self.number}"
+        result = report(self, id=name, type="data-channel", timestamp=self.timestamp)
+        del result["number"]
+        return result

@@ -24,7 +24,6 @@ __all__ = [
     "MAX_TEXT",
     "OUTGOING",
     "Table",
-    "channel_of",
     "opening_of",
 ]
 
@@ -57,6 +56,7 @@ class Table:
         refused: streams without a channel that cannot be used, and why: see `FOR_EVER`.
         events: for the user.
         faults: what the peer did wrong, how often.
+        made: channels that ever were.
         opened, closed: channels that were ever open, and that are not any more.
         text: characters in labels and protocols.
     """
@@ -69,6 +69,7 @@ class Table:
         "events",
         "faults",
         "ids",
+        "made",
         "opened",
         "pending",
         "refused",
@@ -84,7 +85,7 @@ class Table:
         self.refused: dict[int, int] = {}
         self.events: list[ChannelEvent] = []
         self.faults: Counter[Fault] = Counter()
-        self.opened = self.closed = 0
+        self.made = self.opened = self.closed = 0
         self.text = 0
 
     # ------------------------------------------------------------------------------ streams
@@ -124,6 +125,20 @@ class Table:
         return self.ids is None or stream_id % 2 != self.ids.parity
 
     # ------------------------------------------------------------------------ life of a channel
+
+    def make(self, opening: Open, *, negotiated: bool) -> Channel:
+        """A channel as a DATA_CHANNEL_OPEN describes it: the same in both directions (W35)."""
+        self.made += 1
+        return Channel(
+            opening.label,
+            opening.protocol,
+            ordered=opening.ordered,
+            max_retransmits=opening.max_retransmits,
+            max_packet_lifetime=opening.max_packet_lifetime,
+            priority=opening.priority,
+            negotiated=negotiated,
+            number=self.made - 1,
+        )
 
     def give_stream(self, channel: Channel, stream_id: int) -> None:
         """The channel has its streams from now on, and they are scheduled as it wants."""
@@ -250,17 +265,4 @@ def opening_of(channel: Channel) -> Open:
         max_retransmits=channel.max_retransmits,
         max_packet_lifetime=channel.max_packet_lifetime,
         priority=channel.priority,
-    )
-
-
-def channel_of(opening: Open, *, negotiated: bool) -> Channel:
-    """A channel as a DATA_CHANNEL_OPEN describes it: the same in both directions (W35)."""
-    return Channel(
-        opening.label,
-        opening.protocol,
-        ordered=opening.ordered,
-        max_retransmits=opening.max_retransmits,
-        max_packet_lifetime=opening.max_packet_lifetime,
-        priority=opening.priority,
-        negotiated=negotiated,
     )

@@ -57,7 +57,7 @@ class HandshakeDone:
     Attributes:
         remote_fingerprint: SHA-256 of the peer's certificate.
         remote_certificate: the certificate itself, in DER.
-        cipher: the cipher suite, by OpenSSL's name.
+        cipher: the cipher suite, by IANA's name.
         srtp_profile: the protection profile that was negotiated for media, which this library
             never uses; None if the peer does without.
         version: the protocol version, ``DTLSv1.2``.
@@ -194,6 +194,10 @@ class DtlsIdentity(Protocol):
     @property
     def fingerprints(self) -> tuple[Fingerprint, ...]:
         """What a description has to announce."""
+
+    @property
+    def der(self) -> bytes:
+        """The certificate in DER."""
 
     def engine(
         self, *, client: bool, remote_fingerprints: Sequence[Fingerprint], mtu: int = 1200

@@ -42,19 +42,19 @@ __all__ = ["CIPHERS", "SRTP_PROFILES", "OpenSslEngine", "OpenSslIdentity"]
 
 _DTLS_1_2: Final = 0xFEFD
 
-CIPHERS: Final = (
-    "ECDHE-ECDSA-AES128-GCM-SHA256",
-    "ECDHE-RSA-AES128-GCM-SHA256",
-    "ECDHE-ECDSA-CHACHA20-POLY1305",
-    "ECDHE-RSA-CHACHA20-POLY1305",
-    "ECDHE-ECDSA-AES256-GCM-SHA384",
-    "ECDHE-RSA-AES256-GCM-SHA384",
-)
+CIPHERS: Final = {
+    "ECDHE-ECDSA-AES128-GCM-SHA256": "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+    "ECDHE-RSA-AES128-GCM-SHA256": "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+    "ECDHE-ECDSA-CHACHA20-POLY1305": "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
+    "ECDHE-RSA-CHACHA20-POLY1305": "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
+    "ECDHE-ECDSA-AES256-GCM-SHA384": "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
+    "ECDHE-RSA-AES256-GCM-SHA384": "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
+}
 """Forward secrecy and AEAD only, for both kinds of certificates (W11). All stacks have the first,
-which RFC 8827 6.5 demands."""
+which RFC 8827 6.5 demands. By OpenSSL's names: IANA's (registry "TLS Cipher Suites")."""
 
 SRTP_PROFILES: Final = b"SRTP_AEAD_AES_128_GCM:SRTP_AES128_CM_SHA1_80"
-"""There is no media here, but some peers refuse a handshake without ``use_srtp`` (W1)."""
+"""There is no media here, but some peers refuse a handshake without ``use_srtp`` (RFC 5764; W1)."""
 
 _OPTIONS: Final = (
     SSL.OP_NO_TICKET | SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION | SSL.OP_NO_QUERY_MTU
@@ -115,6 +115,11 @@ class OpenSslIdentity:
             None if key_log is None else _make_context(certificate, key_log)
         )
         self._was_used = False
+
+    @property
+    def der(self) -> bytes:
+        """The certificate in DER."""
+        return self.certificate.der
 
     def engine(
         self, *, client: bool, remote_fingerprints: Sequence[Fingerprint], mtu: int = 1200
@@ -301,6 +306,7 @@ class OpenSslEngine:
 
     def _connect(self, connection: SSL.Connection) -> None:
         certificate = self._handshake.certificate
+        cipher = connection.get_cipher_name() or ""
         self._connection = connection
         self.state = DtlsState.CONNECTED
         self.overhead = self._mtu - connection.get_cleartext_mtu()
@@ -308,7 +314,7 @@ class OpenSslEngine:
             HandshakeDone(
                 remote_fingerprint=Fingerprint.of(certificate),
                 remote_certificate=certificate,
-                cipher=connection.get_cipher_name() or "",
+                cipher=CIPHERS.get(cipher, cipher),
                 srtp_profile=connection.get_selected_srtp_profile().decode("ascii") or None,
                 version=connection.get_protocol_version_name(),
             )

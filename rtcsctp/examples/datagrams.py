@@ -2,15 +2,20 @@
 
 For programs that bring their own retransmission, such as proxies that carry KCP or QUIC: over a
 reliable ordered channel two retransmissions work against each other, and one lost packet holds up
-all that follow. This is meant to be copied. ::
+all that follow. This is meant to be copied. The side that begins::
 
     async with trio.open_nursery() as nursery:
-        async with open_datagrams(peer, nursery) as datagrams:      # the side that begins
-            await datagrams.send(b"...")
-            reply = await datagrams.receive()
+        async with open_datagrams(peer, nursery) as datagrams:
+            await datagrams.send(b"question")
+            answer = await datagrams.receive()
 
-    async for channel in peer.incoming:                             # the other side
-        nursery.start_soon(use, accept_datagrams(peer, nursery, channel))
+The other side::
+
+    async with trio.open_nursery() as nursery:
+        channel = await peer.incoming.receive()
+        async with accept_datagrams(peer, nursery, channel) as datagrams:
+            question = await datagrams.receive()
+            await datagrams.send(b"answer to " + question)
 
 Two forms, and how the better one is agreed upon
 ------------------------------------------------

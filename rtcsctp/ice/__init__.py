@@ -11,13 +11,14 @@ The map of the package::
         requests.py  credentials.py             Binding requests: made, judged, proved
         remote.py                               the peer's candidates
         path.py  consent.py                     which pair carries data, and whether it still may
+        routine.py                              consent checks while nothing else happens
         incoming.py                             what sockets receive, taken apart (RFC 7983)
         context.py                              what these parts share
     our own candidates
         gathering.py  announce.py  local.py     bases, and what is made of them
         question.py  relay.py                   a STUN server asked; an allocation as a way out
     STUN and TURN
-        stun.py  stun_attributes.py  stun_keys.py  transactions.py
+        stun.py  stun_attributes.py  stun_keys.py  stun_pattern.py  transactions.py
         turn.py  turn_exchange.py  turn_requests.py  turn_credentials.py  turn_peers.py
         turn_redirect.py  turn_stream.py  turn_events.py
     values

@@ -39,12 +39,16 @@ from rtcsctp.ice.nomination import pair_to_nominate
 from rtcsctp.ice.pairs import Pair
 from rtcsctp.ice.path import Path
 from rtcsctp.ice.role import Role
+from rtcsctp.ice.routine import Routine
 from rtcsctp.ice.servers import IceServer
 from rtcsctp.ice.session import Session
 from rtcsctp.ice.sessions import Sessions
 from rtcsctp.ice.statistics import IceStatistics, pair_statistics
 
 __all__ = ["Agent"]
+
+_DATA = b"\x14"
+"""The lowest first byte of DTLS (RFC 7983); STUN is below."""
 
 
 class Agent:
@@ -79,6 +83,7 @@ class Agent:
         "_nominate_at",
         "_now",
         "_path",
+        "_routine",
         "_sessions",
         "_stale",
         "_state",
@@ -118,6 +123,7 @@ class Agent:
         self._sessions = Sessions(self._context, credentials)
         self._incoming = Incoming(self._context, self._gatherer, self._sessions)
         self._path = Path(self._context)
+        self._routine: Routine | None = None  # while nothing else happens
         self._nominate_at = inf
         self._concluded: tuple[Pair | None, Session | None] = (None, None)
         self._state = IceState.NEW
@@ -181,9 +187,18 @@ class Agent:
 
     @property
     def is_settled(self) -> bool:
-        """Whether `poll_event` and `poll_transmit` have nothing, and `deadline` is the old one."""
-        context = self._context
-        return not (self._stale or context.events or context.transmits)
+        """Whether `poll_event` has nothing, and `deadline` is not earlier than it was."""
+        return not (self._stale or self._context.events)
+
+    @property
+    def has_transmits(self) -> bool:
+        """Whether `poll_transmit` has something to be sent at once."""
+        return bool(self._context.transmits)
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether consent is all that is watched over: then `deadline` may be met 0.1 s late."""
+        return self._routine is not None
 
     @property
     def overhead(self) -> int:
@@ -231,7 +246,7 @@ class Agent:
             packets_discarded_on_send=counters.discarded_packets,
             bytes_discarded_on_send=counters.discarded_bytes,
             pairs=tuple(
-                pair_statistics(pair, selected=pair is self._path.pair)
+                pair_statistics(pair, session=session.local.ufrag, selected=pair is self._path.pair)
                 for session in self._sessions.alive()
                 for pair in session.checklist
             ),
@@ -432,11 +447,32 @@ class Agent:
         base = self._gatherer.bases.get(socket)
         if base is None or self._closed:
             return []
+        if self._routine is not None and len(batch) == 1 and batch[0][0][:1] < _DATA:
+            data, source = batch[0]
+            until = self._routine.take_untrusted(base, data, source, now)
+            if until is not None:
+                self._deadline = until  # if it is known, it is that
+                return []
         found: list[bytes] = []
         others = self._incoming.demultiplex_untrusted(base, batch, found, now)
         if others or self._path.quiet:
             self._settle(now)
+            self._learn(now)
         return found
+
+    def _learn(self, now: float) -> None:
+        """If nothing else happens any more, messages like this one may go the short way."""
+        accepted, self._incoming.accepted = self._incoming.accepted, None
+        consent = self._path.consent
+        if accepted is None or consent is None or not self._is_calm(now):
+            return
+        if self._routine is None or self._routine.is_outdated:
+            if self.config.lite or self._gatherer.deadline < inf:
+                return
+            if not Routine.is_possible(consent.pair):
+                return
+            self._routine = Routine(self._context, self._sessions.current, consent)
+        self._routine.learn(accepted)
 
     def handle_run(self, socket: int, source: Address, data: bytes, size: int, now: float) -> bool:
         """Take joined datagrams from one source, if all are application data.
@@ -455,7 +491,7 @@ class Agent:
             or first.count(first[:1]) != len(first)
         ):
             return False
-        known.last_heard = now
+        known.last_heard = known.last_packet = now
         known.packets_received += len(first)
         known.bytes_received += len(data)
         return True
@@ -485,6 +521,13 @@ class Agent:
         if self._closed:
             self._stale = True
             return
+        if self._routine is not None:
+            until = self._routine.handle_timer(now)
+            if until is not None:
+                self._now = now
+                self._deadline = until
+                self._stale = False
+                return
         self._gatherer.handle_timer(now)
         for check in self._context.checks.take_due(now):
             if not check.session.repeat(check, now):
@@ -502,7 +545,8 @@ class Agent:
         self._now = now
         self._stale = True
         if self._is_calm(now):
-            return  # a request or an answer for consent: what most agents spend their life with
+            return
+        self._routine = None
         if not self._closed:
             sessions, gatherer = self._sessions, self._gatherer
             self._take_note_of_relays(now)

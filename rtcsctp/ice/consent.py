@@ -104,6 +104,15 @@ class Consent:
         self._probed_for = self._quiet_at
         return True
 
+    def has_other_due(self, now: float) -> bool:
+        """Whether anything but an ordinary check is due."""
+        return now >= min(self._probe_at, self._quiet_at, self.expires_at)
+
+    def answered(self, now: float) -> None:
+        """The peer has consented once more: what is due next comes later than was thought."""
+        self.calm_until = -inf
+        self.next_deadline(now)
+
     def _last_heard(self) -> float:
         source = self.pair.base.sources.get(self.pair.remote.address)
         heard = self._since if source is None else source.last_heard

@@ -26,7 +26,7 @@ __all__ = [
 
 
 class IceState(enum.Enum):
-    """W3C RTCIceTransportState."""
+    """How the way to the peer is (W3C RTCIceTransportState and RTCIceConnectionState)."""
 
     NEW = "new"
     """The peer's credentials are not known yet."""
@@ -45,11 +45,14 @@ class IceState(enum.Enum):
 
 
 class GatheringState(enum.Enum):
-    """W3C RTCIceGatheringState."""
+    """How far the search for our own candidates is (W3C RTCIceGatheringState)."""
 
     NEW = "new"
+    """It has not begun; the first local description begins it."""
     GATHERING = "gathering"
+    """STUN or TURN servers are still being asked."""
     COMPLETE = "complete"
+    """All candidates are known."""
 
 
 class Transmit:

@@ -14,23 +14,60 @@ from rtcsctp.ice.candidate import Address
 from rtcsctp.ice.context import Context
 from rtcsctp.ice.gathering import Gatherer
 from rtcsctp.ice.local import Base, Source
+from rtcsctp.ice.pairs import Pair
 from rtcsctp.ice.relay import Relay
 from rtcsctp.ice.requests import Inbound, judge_request, make_success
 from rtcsctp.ice.sessions import Sessions
 from rtcsctp.ice.stun import Method, StunClass, StunMessage, is_stun, parse_untrusted
 
-__all__ = ["Incoming"]
+__all__ = ["Accepted", "Incoming"]
+
+
+class Accepted:
+    """A Binding request or a success of the peer whose integrity was right.
+
+    Attributes:
+        base, source: where it arrived, and where it came from.
+        message: the whole of it.
+        key: of its integrity.
+        reply: our success response; None if it was one itself.
+        pair: of the check that it answers; None if it was a request.
+    """
+
+    __slots__ = ("base", "key", "message", "pair", "reply", "source")
+
+    def __init__(
+        self,
+        base: Base,
+        source: Address,
+        message: bytes,
+        key: bytes,
+        *,
+        reply: bytes | None = None,
+        pair: Pair | None = None,
+    ) -> None:
+        self.base = base
+        self.source = source
+        self.message = message
+        self.key = key
+        self.reply = reply
+        self.pair = pair
 
 
 class Incoming:
-    """Where what arrives is shared out to."""
+    """Where what arrives is shared out to.
 
-    __slots__ = ("_context", "_gatherer", "_sessions")
+    Attributes:
+        accepted: the last message of the peer's that was; may be taken away.
+    """
+
+    __slots__ = ("_context", "_gatherer", "_sessions", "accepted")
 
     def __init__(self, context: Context, gatherer: Gatherer, sessions: Sessions) -> None:
         self._context = context
         self._gatherer = gatherer
         self._sessions = sessions
+        self.accepted: Accepted | None = None
 
     def demultiplex_untrusted(
         self, base: Base, batch: Sequence[tuple[bytes, Address]], found: list[bytes], now: float
@@ -144,6 +181,7 @@ class Incoming:
             sessions.switch_role()
         response = make_success(request, source, verdict.local.key)
         context.send(base, [response], source, now)
+        self.accepted = Accepted(base, source, request.raw, verdict.local.key, reply=response)
         base.heard(source, now, limit=context.config.max_sources)
         inbound = Inbound(
             base,
@@ -174,7 +212,10 @@ class Incoming:
             # RFC 8489 9.1.4: "the response MUST be discarded, as if it had never been received".
             counters.forged_responses += 1
         elif response.message_class is StunClass.SUCCESS and not response.unknown_required:
-            session.handle_success(check, response, base, source, now)
+            if session.handle_success(check, response, base, source, now):
+                self.accepted = Accepted(
+                    base, source, response.raw, session.remote.key, pair=check.pair
+                )
         else:
             error = response.error
             if session.handle_error(check, 0 if error is None else error[0]):

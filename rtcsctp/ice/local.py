@@ -25,19 +25,21 @@ class Source:
 
     Attributes:
         last_heard: when anything came from there.
+        last_packet: when application data came from there; None before that.
         packets_received, bytes_received: application data.
     """
 
-    __slots__ = ("bytes_received", "last_heard", "packets_received")
+    __slots__ = ("bytes_received", "last_heard", "last_packet", "packets_received")
 
     def __init__(self, now: float) -> None:
         self.last_heard = now
+        self.last_packet: float | None = None
         self.packets_received = 0
         self.bytes_received = 0
 
     def credit(self, found: Sequence[bytes], start: int, now: float) -> None:
         """Count the datagrams of `found` from `start` on as received from here."""
-        self.last_heard = now
+        self.last_heard = self.last_packet = now
         run = found[start:]
         self.packets_received += len(run)
         self.bytes_received += sum(map(len, run))

@@ -136,6 +136,11 @@ class Path:
             self._context.counters.selected_pair_changes += 1
         self._context.events.append(SelectedPairChanged(info, path_changed=not same_way))
 
+    @property
+    def consent(self) -> Consent | None:
+        """The clock of the pair in use."""
+        return self._consent
+
     def next_deadline(self, now: float) -> float:
         """When `update` may have another result by itself; inf for never."""
         if self._consent is not None:

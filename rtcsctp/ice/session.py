@@ -25,6 +25,7 @@ from rtcsctp.ice.pairs import Pair, PairState
 from rtcsctp.ice.remote import Remote, RemoteTable
 from rtcsctp.ice.requests import Inbound, make_check
 from rtcsctp.ice.stun import StunMessage, new_transaction_id
+from rtcsctp.ice.stun_pattern import Pattern
 from rtcsctp.ice.transactions import Transaction
 
 __all__ = ["Session"]
@@ -261,22 +262,29 @@ class Session:
         )
         context.pacer.note_sent(now)
 
-    def send_consent_check(self, pair: Pair, now: float) -> None:
-        """Ask the peer whether it still wants our data: one request, sent once (RFC 7675 5.1)."""
-        pair.consent_requests_sent += 1
-        self._send_watch(pair, now, repeated=False)
+    def send_consent_check(
+        self, pair: Pair, now: float, *, pattern: Pattern | None = None
+    ) -> Check:
+        """Ask the peer whether it still wants our data: one request, sent once (RFC 7675 5.1).
+
+        `pattern` is that of such requests, if it is known.
+        """
+        return self._send_watch(pair, now, repeated=False, pattern=pattern)
 
     def send_probe(self, pair: Pair, now: float) -> None:
         """Ask the peer of a silent pair whether it is there, again and again (see `Consent`)."""
         self._context.checks.cancel_consent(pair)  # of an earlier silence
         self._send_watch(pair, now, repeated=True)
 
-    def _send_watch(self, pair: Pair, now: float, *, repeated: bool) -> None:
+    def _send_watch(
+        self, pair: Pair, now: float, *, repeated: bool, pattern: Pattern | None = None
+    ) -> Check:
         context = self._context
+        rto = context.config.rto
         check = Check(
             self,
             pair,
-            self._make_transaction(pair, now, nominating=False, rto=context.config.rto),
+            self._make_transaction(pair, now, nominating=False, rto=rto, pattern=pattern),
             controlling=context.role.controlling,
             nominating=False,
             is_consent=True,
@@ -284,21 +292,31 @@ class Session:
         )
         check.lingers = not repeated
         self._send_check(check, now)
+        return check
 
     def _make_transaction(
-        self, pair: Pair, now: float, *, nominating: bool, rto: float
+        self,
+        pair: Pair,
+        now: float,
+        *,
+        nominating: bool,
+        rto: float,
+        pattern: Pattern | None = None,
     ) -> Transaction:
         assert self.remote is not None
         context = self._context
         transaction_id = new_transaction_id(context.rng)
-        request = make_check(
-            self.local,
-            self.remote,
-            context.role,
-            transaction_id,
-            priority=pair.base.check_priority,
-            nominating=nominating,
-        )
+        if pattern is not None:
+            request = pattern.make(transaction_id)
+        else:
+            request = make_check(
+                self.local,
+                self.remote,
+                context.role,
+                transaction_id,
+                priority=pair.base.check_priority,
+                nominating=nominating,
+            )
         return Transaction(
             request,
             transaction_id,
@@ -309,6 +327,10 @@ class Session:
         )
 
     def _send_check(self, check: Check, now: float) -> None:
+        if check.is_consent:
+            check.pair.consent_requests_sent += 1
+        else:
+            check.pair.requests_sent += 1
         self._context.checks.add(check)
         self.repeat(check, now)
 
@@ -317,7 +339,6 @@ class Session:
         request = check.transaction.next(now)
         if request is not None:
             pair = check.pair
-            pair.requests_sent += 1
             self._context.send(pair.base, [request], pair.remote.address, now)
         return not check.transaction.has_failed
 
@@ -331,8 +352,8 @@ class Session:
 
     def handle_success(
         self, check: Check, response: StunMessage, base: Base, source: Address, now: float
-    ) -> None:
-        """A success response whose integrity is right."""
+    ) -> bool:
+        """A success response whose integrity is right; whether it renews the pair's consent."""
         context = self._context
         pair = check.pair
         context.checks.remove(check)
@@ -343,15 +364,16 @@ class Session:
             context.counters.forged_responses += 1
             if not check.lingers and not check.is_consent:
                 self.fail(pair)
-            return
+            return False
         if pair not in self.checklist or pair.state is PairState.FAILED:
-            return  # dropped meanwhile; or consent was lost, which late answers do not bring back
+            # Dropped meanwhile; or consent was lost, which late answers do not bring back.
+            return False
         rtt = now - check.transaction.started if check.transaction.sent == 1 else None
         pair.succeed(now, rtt)
         base.heard(source, now, limit=context.config.max_sources)
         pair.local = base.local_candidate(mapped, limit=context.config.max_peer_reflexive)
         if check.is_consent:
-            return
+            return True
         if pair.state is PairState.IN_PROGRESS and not check.lingers:
             pair.state = PairState.SUCCEEDED
         elif not pair.valid:
@@ -367,6 +389,7 @@ class Session:
             self.select(pair)
         elif not controlling and pair.nominate_on_success:
             self.nominated_by_peer(pair)
+        return True
 
     def handle_error(self, check: Check, code: int) -> bool:
         """An error response whose integrity is right; whether we take the other role (7.2.5.1)."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 
 import attrs
 
-from rtcsctp.ice.candidate import Candidate
+from rtcsctp.ice.candidate import Candidate, CandidateType
 from rtcsctp.ice.events import GatheringState, IceState
 from rtcsctp.ice.pairs import Pair
 from rtcsctp.report import Report, report
@@ -15,6 +16,7 @@ __all__ = [
     "Counters",
     "IceStatistics",
     "PairStatistics",
+    "candidate_id",
     "candidate_report",
     "pair_report",
     "pair_statistics",
@@ -83,6 +85,8 @@ class PairStatistics:
     an address count for all pairs with it.
     """
 
+    id: str
+    """Names the pair in reports, as long as it exists (not a figure)."""
     local: Candidate
     remote: Candidate
     state: str
@@ -98,15 +102,21 @@ class PairStatistics:
     bytes_sent: int
     bytes_received: int
     last_packet_received_timestamp: float | None
-    """When anything came from there, on the clock of `now`."""
+    """When data last came from there, on the clock of `now`; None before. STUN does not count."""
     total_round_trip_time: float
-    """Of all answered checks, `responses_received` at most."""
+    """Sum of the round trips that were measured: those of requests that were sent once (a second
+    one would leave open which was answered), so fewer than `responses_received`, by which W3C lets
+    programs divide it."""
     current_round_trip_time: float | None
+    """The last one that was measured; None before the first."""
     requests_received: int
+    """Checks and requests for consent of the peer, repeated ones included: they look alike."""
     requests_sent: int
+    """Checks, each once, however often it was repeated; without those for consent."""
     responses_received: int
+    """Valid answers to both kinds."""
     consent_requests_sent: int
-    """Requests for consent (RFC 7675)."""
+    """Requests for consent (RFC 7675), each once; also those by which a silent pair is probed."""
     consented_at: float | None
     """When the last valid answer came, on the clock of `now`; None if the pair does not work (not
     W3C's)."""
@@ -147,9 +157,24 @@ class IceStatistics:
         return next((pair for pair in self.pairs if pair.selected), None)
 
 
+def candidate_id(candidate: Candidate, *, remote: bool) -> str:
+    """Names a candidate in reports: the same one always by the same name."""
+    return f"{'remote' if remote else 'local'}-candidate-{_digest(candidate)}"
+
+
+def _digest(value: object) -> str:
+    return hashlib.blake2b(repr(value).encode(), digest_size=6).hexdigest()
+
+
 def candidate_report(candidate: Candidate, *, id: str, remote: bool, timestamp: float) -> Report:  # noqa: A002
-    """A candidate as W3C's RTCIceCandidateStats; `timestamp` is in seconds since 1970."""
+    """A candidate as W3C's RTCIceCandidateStats; `timestamp` is in seconds since 1970.
+
+    W3C's `url` and `relayProtocol` are not there. A browser hides addresses from the page that it
+    did not learn by signalling; a program that has the sockets may see them.
+    """
     kind = "remote-candidate" if remote else "local-candidate"
+    # "Only set for serverreflexive and relay candidates", says W3C.
+    related = candidate.type in {CandidateType.SERVER_REFLEXIVE, CandidateType.RELAYED}
     members: Report = {
         "id": id,
         "type": kind,
@@ -161,8 +186,8 @@ def candidate_report(candidate: Candidate, *, id: str, remote: bool, timestamp: 
         "candidateType": candidate.type.value,
         "priority": candidate.priority,
         "foundation": candidate.foundation,
-        "relatedAddress": candidate.related_host,
-        "relatedPort": candidate.related_port,
+        "relatedAddress": candidate.related_host if related else None,
+        "relatedPort": candidate.related_port if related else None,
         "usernameFragment": candidate.ufrag,
         "tcpType": candidate.tcp_type,
     }
@@ -172,7 +197,6 @@ def candidate_report(candidate: Candidate, *, id: str, remote: bool, timestamp: 
 def pair_report(
     pair: PairStatistics,
     *,
-    id: str,  # noqa: A002
     local: str,
     remote: str,
     timestamp: float,
@@ -182,13 +206,12 @@ def pair_report(
 
     Args:
         pair: its figures.
-        id: of the pair within the report.
         local: `id` of its local candidate.
         remote: `id` of its remote candidate.
         timestamp: when they were taken, seconds since 1970.
         epoch: what time 0.0 on the clock of the agent means, seconds since 1970.
     """
-    result = report(pair, id=id, type="candidate-pair", timestamp=timestamp)
+    result = report(pair, id=pair.id, type="candidate-pair", timestamp=timestamp)
     del result["local"], result["remote"]
     for name, at in (
         ("lastPacketReceivedTimestamp", pair.last_packet_received_timestamp),
@@ -203,10 +226,12 @@ def pair_report(
     }
 
 
-def pair_statistics(pair: Pair, *, selected: bool) -> PairStatistics:
-    """The figures of one pair."""
+def pair_statistics(pair: Pair, *, session: str, selected: bool) -> PairStatistics:
+    """The figures of one pair, of the ICE session with this ufrag of ours."""
     source = pair.base.sources.get(pair.remote.address)
+    way = (session, pair.base.socket, pair.base.address, pair.remote.address)
     return PairStatistics(
+        id=f"candidate-pair-{_digest(way)}",
         local=pair.local,
         remote=pair.remote.candidate,
         state=pair.state.value,
@@ -217,7 +242,7 @@ def pair_statistics(pair: Pair, *, selected: bool) -> PairStatistics:
         packets_received=0 if source is None else source.packets_received,
         bytes_sent=pair.bytes_sent,
         bytes_received=0 if source is None else source.bytes_received,
-        last_packet_received_timestamp=None if source is None else source.last_heard,
+        last_packet_received_timestamp=None if source is None else source.last_packet,
         total_round_trip_time=pair.rtt_total,
         current_round_trip_time=pair.rtt,
         requests_received=pair.requests_received,

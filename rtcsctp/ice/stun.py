@@ -53,6 +53,7 @@ from rtcsctp.ice.stun_keys import (
 )
 
 __all__ = [
+    "FINGERPRINT_XOR",
     "HEADER_SIZE",
     "MAGIC_COOKIE",
     "MAX_ATTRIBUTES",
@@ -121,7 +122,8 @@ _SHA256_SIZE = 32  # truncation only where a usage allows it (RFC 8489 14.6); IC
 _INTEGRITY_SIZE = 4 + _SHA1_SIZE
 _INTEGRITY_SHA256_SIZE = 4 + _SHA256_SIZE
 _FINGERPRINT_SIZE = 8
-_FINGERPRINT_XOR = 0x5354554E
+FINGERPRINT_XOR = 0x5354554E
+"""FINGERPRINT is the CRC-32 of what comes before it, exclusive or this (RFC 8489 14.7)."""
 
 
 class StunMessage:
@@ -442,7 +444,7 @@ def parse_untrusted(data: bytes) -> StunMessage:
 def _check_fingerprint(data: bytes, at: int, length: int) -> None:
     if length != 4 or at + _FINGERPRINT_SIZE != len(data):
         raise DecodeError("FINGERPRINT is not the last four bytes")
-    if zlib.crc32(data[:at]) ^ _FINGERPRINT_XOR != int.from_bytes(data[at + 4 :], "big"):
+    if zlib.crc32(data[:at]) ^ FINGERPRINT_XOR != int.from_bytes(data[at + 4 :], "big"):
         raise DecodeError("FINGERPRINT is wrong")
 
 
@@ -497,7 +499,7 @@ def build(
         return _HEADER.pack(kind, len(body), MAGIC_COOKIE, transaction_id) + body
     length = len(body) + _FINGERPRINT_SIZE
     message = _HEADER.pack(kind, length, MAGIC_COOKIE, transaction_id) + body
-    crc = zlib.crc32(message) ^ _FINGERPRINT_XOR
+    crc = zlib.crc32(message) ^ FINGERPRINT_XOR
     return message + _TLV.pack(_FINGERPRINT, 4) + _UINT32.pack(crc)
 
 

@@ -16,7 +16,7 @@ The map of the package::
         dont_fragment.py                        sockets whose datagrams nothing on the way cuts
     SCTP over any link
         association.py  stream.py               Association and Stream, as users see them
-        udp.py                                  SCTP in UDP (RFC 6951); connect and listen
+        udp.py  udp_endpoint.py  udp_link.py    SCTP in UDP (RFC 6951); connect and listen
         link.py                                 what a lower layer must be able to do
     below both
         driver.py                               the nursery of tasks around one SCTP core

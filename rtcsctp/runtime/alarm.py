@@ -3,8 +3,7 @@
 Most peers are idle, and there may be many in one process; so what an alarm costs while nothing
 happens is what counts here. Its task, with its memory channel, is there only while its deadline is
 near, and a second longer: a new task costs more than a message, and where there was one deadline
-there will be another. A patient alarm leaves a deadline that is far to the watch, which all peers
-share.
+there will be another. A patient alarm leaves deadlines to the watch, which all peers share.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from collections.abc import Callable
 
 import trio
 
-from rtcsctp.runtime.watch import FAR, current_watch
+from rtcsctp.runtime.watch import Watch, current_watch
 
 __all__ = ["Alarm"]
 
@@ -33,7 +32,17 @@ class Alarm:
             there is an earlier one.
     """
 
-    __slots__ = ("_act", "_deadline", "_name", "_nursery", "_patient", "_slot", "_tell", "told")
+    __slots__ = (
+        "_act",
+        "_deadline",
+        "_name",
+        "_nursery",
+        "_patient",
+        "_slot",
+        "_tell",
+        "_watch",
+        "told",
+    )
 
     def __init__(
         self,
@@ -41,7 +50,7 @@ class Alarm:
         deadline: Callable[[], float | None],
         act: Callable[[float], None],
         *,
-        patient: bool = False,
+        patient: Callable[[float], bool] | None = None,
     ) -> None:
         """An alarm that is silent until `start`.
 
@@ -49,7 +58,8 @@ class Alarm:
             name: of its task.
             deadline: gives the present deadline, in Trio's time; None if there is none.
             act: called with the time when the deadline has come.
-            patient: deadlines more than `FAR` away may be met `GRAIN` too late.
+            patient: whether a deadline in so many seconds may be met `GRAIN` too late; without it,
+                none may.
         """
         self.told = math.inf
         self._name = name
@@ -59,6 +69,7 @@ class Alarm:
         self._nursery: trio.Nursery | None = None
         self._tell: trio.MemorySendChannel[None] | None = None  # while there is a task
         self._slot: int | None = None  # while the watch looks after it
+        self._watch: Watch | None = None  # from the first time on
 
     def start(self, nursery: trio.Nursery) -> None:
         """From now on it may ring; its tasks are in that nursery."""
@@ -76,7 +87,7 @@ class Alarm:
         deadline = self._deadline()
         if deadline is not None and deadline < self.told and self._nursery is not None:
             self._leave_watch()
-            self._plan(deadline, self._nursery)
+            self._plan(deadline, trio.current_time(), self._nursery)
 
     def rest(self) -> None:
         """If there is no deadline, there will be none for long: the task need not wait for one."""
@@ -84,13 +95,15 @@ class Alarm:
             self.told = math.inf
             self._tell_task()
 
-    def _plan(self, deadline: float, nursery: trio.Nursery) -> None:
+    def _plan(self, deadline: float, now: float, nursery: trio.Nursery) -> None:
         """Have somebody wait for the deadline."""
         self.told = deadline
         if self._tell is not None:
             self._tell_task()
-        elif self._patient and deadline > trio.current_time() + FAR:
-            self._slot = current_watch().add(self, deadline)
+        elif self._patient is not None and self._patient(deadline - now):
+            if self._watch is None:
+                self._watch = current_watch()
+            self._slot = self._watch.add(self, deadline)
         else:
             self._tell, earlier = trio.open_memory_channel[None](1)
             nursery.start_soon(self._run, earlier, name=self._name)
@@ -102,8 +115,8 @@ class Alarm:
                 self._tell.send_nowait(None)
 
     def _leave_watch(self) -> None:
-        if self._slot is not None:
-            current_watch().remove(self, self._slot)
+        if self._slot is not None and self._watch is not None:
+            self._watch.remove(self, self._slot)
             self._slot = None
 
     # --------------------------------------------------------------------------------- its task
@@ -126,9 +139,9 @@ class Alarm:
                     self._tell = None
                     return
                 wake_at = now + _LINGER
-            elif self._patient and deadline > now + FAR:
+            elif self._patient is not None and self._patient(deadline - now):
                 self._tell = None
-                self._plan(deadline, self._nursery)
+                self._plan(deadline, now, self._nursery)
                 return
             else:
                 wake_at = deadline
@@ -149,11 +162,12 @@ class Alarm:
     def wake(self) -> None:
         """The watch says that the deadline has come."""
         self._slot = None
-        deadline = self._ring(trio.current_time())
+        now = trio.current_time()
+        deadline = self._ring(now)
         # To act may have planned the next ringing; what counts is the deadline that there is now.
         if deadline is not None and self._nursery is not None:
             self._leave_watch()
-            self._plan(deadline, self._nursery)
+            self._plan(deadline, now, self._nursery)
 
     def fail(self, error: BaseException) -> None:
         """What came out of `act` in the watch's task is ours."""

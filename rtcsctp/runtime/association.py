@@ -89,12 +89,12 @@ class Association:
 
     @property
     def local_port(self) -> int:
-        """Our SCTP port."""
+        """Our SCTP port, 1 to 65,535; not a UDP port."""
         return self._driver.core.local_port
 
     @property
     def remote_port(self) -> int:
-        """The peer's SCTP port."""
+        """The peer's SCTP port; 0 as long as nobody has connected."""
         return self._driver.core.remote_port or 0
 
     @property

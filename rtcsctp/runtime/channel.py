@@ -116,6 +116,7 @@ class DataChannel(trio.abc.Channel[str | bytes]):
         channel = self._channel
         return DataChannelStatistics(
             timestamp=time.time(),
+            number=channel.number,
             label=channel.label,
             protocol=channel.protocol,
             data_channel_identifier=channel.id,
@@ -285,6 +286,7 @@ class DataChannel(trio.abc.Channel[str | bytes]):
                 self._check_receivable()
                 await waiters.arrival.park()
                 messages = driver.receive(channel, limit)
+            driver.begin_stint()
             return messages
         finally:
             waiters.receiving = False

@@ -125,6 +125,7 @@ class ChannelDriver(Driver):
     def _wake(self, event: ChannelEvent) -> None:
         kind = type(event)
         if kind is Incoming:
+            self.channels.set_low_threshold(event.channel, None)  # nobody waits yet
             self._log_channel(
                 event.channel, "opened", "channel {channel} {label!r} opened by the peer"
             )
@@ -254,4 +255,4 @@ class ChannelDriver(Driver):
         finally:
             thresholds.remove(threshold)
             # Those who still wait must hear of theirs, which may be lower than what was passed.
-            channels.set_low_threshold(channel, max(thresholds, default=0))
+            channels.set_low_threshold(channel, max(thresholds, default=None))

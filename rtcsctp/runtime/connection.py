@@ -179,6 +179,8 @@ class Connection:
             tls_version=done.version if done is not None else None,
             local_fingerprint=ours[0] if ours else None,
             remote_fingerprint=done.remote_fingerprint if done is not None else None,
+            local_certificate=self.identity.der,
+            remote_certificate=done.remote_certificate if done is not None else None,
             sctp=attrs.evolve(self.core.statistics(), timestamp=now),
             channels=self.channels.statistics(),
             data_channels=tuple(

@@ -14,8 +14,9 @@ no half states.
 Over a link that can do without waiting (`DirectLink`), two short cuts leave out a turn of Trio's
 loop each, and change nothing else:
 
-- packets that arrive are given to the core by the task that reads them, in the same turn; the
-  receiver attaches that, and waits for the end of the link;
+- packets that arrive are given to the core by the task that reads them, in the same turn, and what
+  they call for or let go is sent by it, as it is by a timer's task; the receiver attaches that, and
+  waits for the end of the link;
 - a message that finds nobody at work, so that nothing could be gained by waiting for company, is
   sent by whoever sends it (`send_soon`). As soon as something is on its way the sender does it,
   once for all that was queued in this turn: no message waits for an acknowledgement (Nagle), and
@@ -63,10 +64,17 @@ _HOLD = 0.005
 """Seconds that a SACK waits for the reader whom the data woke, at most. He has his turn at once;
 what takes longer is his own work."""
 _DISTRUST = 64
+_HEARTBEAT_GRAIN = 0.5
+"""Seconds from which on a tenth of one is not much."""
 _LAST_WORDS = 0.2
 """Seconds that a block which is being left in a hurry may still spend on sending what is ready (an
 ABORT, a SHUTDOWN COMPLETE). Nothing waits for an answer, so it takes them only where the link does
 not take packets."""
+
+
+def _whenever(seconds: float) -> bool:
+    """The patience of heartbeats: nobody minds when exactly a path is tried, or tried again."""
+    return seconds > _HEARTBEAT_GRAIN
 
 
 class Driver:
@@ -136,7 +144,7 @@ class Driver:
         self._holds_sack = False
         self._distrust = 0
         self._stint = _STINT_BYTES
-        self._stint_ends = -math.inf
+        self._stint_ends = math.inf
         self._fragments = False
         self._mtu = core.mtu
         self._last_call = False
@@ -183,15 +191,15 @@ class Driver:
         self.woke_reader = False
         self._take_events()
         if not core.owes_sack_only(now):
-            self.ring()
+            self._respond(now)
         elif core.receiver.policy.now:
             if not self.woke_reader or self._distrust:
                 self._distrust = max(0, self._distrust - 1)
-                self.ring()
+                self._respond(now)
             elif core.hold_sack(now + _HOLD):
                 self._holds_sack = True
             else:
-                self.ring()
+                self._respond(now)
         self._watch_timers()
 
     async def _run_sender(self) -> None:
@@ -218,8 +226,6 @@ class Driver:
                         limit = self._batch_size()
                         packets = self._poll(trio.current_time(), limit)
                         full = len(packets) == limit  # fewer: there are no more
-                        if core.needs_fragments is not self._fragments:
-                            self._allow_fragments(core.needs_fragments)
                         if packets or self._left_over:
                             self._left_over = False
                             await link.send(packets)
@@ -267,6 +273,16 @@ class Driver:
         else:
             self.send_at_once(now)
 
+    def _respond(self, now: float) -> None:
+        """Something has arrived, or a timer rung: send what that calls for, or lets go.
+
+        At once, unless less than a packet waits, which others may be about to fill.
+        """
+        if 0 < self.core.buffered_amount < self.core.mtu:
+            self.ring()
+        else:
+            self.send_at_once(now)
+
     def send_at_once(self, now: float) -> None:
         """Send what is ready, from the task that is running; where that cannot be, ring."""
         direct = self._direct
@@ -286,7 +302,10 @@ class Driver:
 
     def _poll(self, now: float, limit: int) -> list[bytes]:
         """What is to be sent now; a SACK that is due is among it."""
-        packets = self.core.poll_transmit(now, limit)
+        core = self.core
+        packets = core.poll_transmit(now, limit)
+        if core.needs_fragments is not self._fragments:
+            self._allow_fragments(core.needs_fragments)
         self._holds_sack = False
         self._take_events()
         self._watch_timers()
@@ -308,11 +327,19 @@ class Driver:
         tasks run only when this says so: a turn of the loop costs more than a small message.
         """
         self._stint -= size + _STINT_COST
-        if self._stint > 0 and now < self._stint_ends:
+        ends = self._stint_ends
+        if self._stint > 0 and now < ends:
+            if ends == math.inf:
+                self._stint_ends = now + _STINT
             return False
         self._stint = _STINT_BYTES
         self._stint_ends = now + _STINT
         return True
+
+    def begin_stint(self) -> None:
+        """Others have had their turn, because a user has waited for something."""
+        self._stint = _STINT_BYTES
+        self._stint_ends = math.inf  # until the next message
 
     def _allow_fragments(self, allowed: bool) -> None:
         self._fragments = allowed
@@ -340,7 +367,8 @@ class Driver:
         if timer is Timer.SACK_DELAY and self._holds_sack and now >= self.core.timers[timer]:
             self._distrust = _DISTRUST
         self.core.handle_timer(timer, now)
-        self.settle()
+        self.settle(ring=False)
+        self._respond(now)
 
     def dismiss(self) -> None:
         """Let the sender send what is ready, and end; nobody waits for it."""
@@ -395,7 +423,7 @@ class Driver:
             f"timer {timer.value}",
             partial(self.core.timers.get, timer),
             partial(self._handle_timer, timer),
-            patient=timer is Timer.HEARTBEAT,  # nobody minds when exactly a path is tried
+            patient=_whenever if timer is Timer.HEARTBEAT else None,
         )
         alarm.start(self._nursery)
 

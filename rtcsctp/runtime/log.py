@@ -2,6 +2,8 @@
 
 The loggers are those of the standard library, below ``rtcsctp``, and silent until a program asks::
 
+    import logging
+
     logging.basicConfig(level=logging.INFO)
 
 ==================  ===============================================================================

@@ -101,27 +101,27 @@ class PeerConnection:
 
     @property
     def ice_state(self) -> IceState:
-        """W3C's iceConnectionState."""
+        """How the way to the peer is (W3C's iceConnectionState)."""
         return self._connection.agent.state
 
     @property
     def gathering_state(self) -> GatheringState:
-        """W3C's iceGatheringState."""
+        """How far the search for our candidates is (W3C's iceGatheringState)."""
         return self._connection.agent.gathering_state
 
     @property
     def dtls_state(self) -> DtlsState:
-        """W3C's RTCDtlsTransportState."""
+        """That of DTLS (W3C's RTCDtlsTransport.state); NEW before there is a path for it."""
         return self._connection.dtls_state
 
     @property
     def sctp_state(self) -> SctpState:
-        """W3C's RTCSctpTransportState."""
+        """That of the association below all channels (W3C's RTCSctpTransport.state)."""
         return self._connection.sctp_state
 
     @property
     def signalling_state(self) -> SignallingState:
-        """W3C's signalingState."""
+        """Which descriptions are pending, and whose (W3C's signalingState)."""
         return self._signalling.state
 
     @property
@@ -211,6 +211,7 @@ class PeerConnection:
             id=id,
             now=trio.current_time(),
         )
+        self._connection.channels.set_low_threshold(channel, None)  # nobody waits yet
         self._connection.driver.settle()
         return DataChannel(self._connection.driver, channel)
 
@@ -223,7 +224,7 @@ class PeerConnection:
 
     @property
     def remote_description(self) -> SessionDescription | None:
-        """The peer's, pending or current."""
+        """The peer's description, pending or current (W3C's remoteDescription); None before."""
         return self._signalling.remote_description
 
     def restart_ice(self) -> None:

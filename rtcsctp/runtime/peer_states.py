@@ -13,18 +13,27 @@ __all__ = ["ConnectionState", "PeerEvent", "SctpState", "StateChange", "connecti
 
 
 class ConnectionState(Enum):
-    """W3C RTCPeerConnectionState."""
+    """ICE and DTLS together (W3C RTCPeerConnectionState); the values are W3C's words."""
 
     NEW = "new"
+    """Nothing has begun."""
     CONNECTING = "connecting"
+    """One of them is under way, and none has failed."""
     CONNECTED = "connected"
+    """Both are done. Data channels can be used when the association is there, too."""
     DISCONNECTED = "disconnected"
+    """The peer does not answer at present; it may come back by itself."""
     FAILED = "failed"
+    """ICE or DTLS has failed; of ICE, a restart may help."""
     CLOSED = "closed"
+    """It was closed, here or by the peer."""
 
 
 class SctpState(Enum):
-    """W3C RTCSctpTransportState; "new" until DTLS is done."""
+    """The association below the data channels (W3C RTCSctpTransportState).
+
+    "new" until DTLS is done, "connecting" during SCTP's handshake.
+    """
 
     NEW = "new"
     CONNECTING = "connecting"

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import base64
+
 import attrs
 
 from rtcsctp.datachannel.statistics import ChannelStatistics, DataChannelStatistics
 from rtcsctp.dtls.engine import DtlsStatistics
 from rtcsctp.dtls.fingerprint import Fingerprint
-from rtcsctp.ice.candidate import Candidate
-from rtcsctp.ice.statistics import IceStatistics, PairStatistics, candidate_report, pair_report
+from rtcsctp.ice.statistics import (
+    IceStatistics,
+    PairStatistics,
+    candidate_id,
+    candidate_report,
+    pair_report,
+)
 from rtcsctp.report import Report, report
 from rtcsctp.sctp.statistics import Statistics
 
@@ -43,10 +50,12 @@ class PeerStatistics:
         ice: candidate pairs, consent, what was dropped.
         dtls: records and handshake; None before the roles are known.
         dtls_role: "client" or "server"; "unknown" before that.
-        dtls_cipher: the cipher suite, by OpenSSL's name; None before the handshake is done.
+        dtls_cipher: the cipher suite, by IANA's name; None before the handshake is done.
         tls_version: the version, ``DTLSv1.2``; None before the handshake is done.
         local_fingerprint: of our certificate.
         remote_fingerprint: of the peer's; None before the handshake is done.
+        local_certificate: our certificate, in DER.
+        remote_certificate: the peer's; None before the handshake is done.
         sctp: the association.
         channels: how many data channels were opened and closed.
         data_channels: those that there are now.
@@ -61,6 +70,8 @@ class PeerStatistics:
     tls_version: str | None = None
     local_fingerprint: Fingerprint | None = None
     remote_fingerprint: Fingerprint | None = None
+    local_certificate: bytes = attrs.field(default=b"", repr=False)
+    remote_certificate: bytes | None = attrs.field(default=None, repr=False)
     sctp: Statistics
     channels: ChannelStatistics
     data_channels: tuple[DataChannelStatistics, ...] = ()
@@ -73,18 +84,18 @@ class PeerStatistics:
 
         Each object has ``id``, ``type`` and ``timestamp`` (milliseconds since 1970), and members
         with W3C's names. The types are "peer-connection", "transport", "candidate-pair",
-        "local-candidate", "remote-candidate", "certificate", "sctp-transport", "data-channel" and,
-        of our own, "socket".
+        "local-candidate", "remote-candidate", "certificate" and "data-channel" of W3C's standard;
+        "sctp-transport", which was in its drafts; and, of our own, "socket". An ``id`` names the
+        same thing in all reports of a connection. Members that W3C does not have are marked so at
+        the attributes that they come from: `faults` of the peer, `selected`, `priority` and
+        `consented_at` of pairs, `buffered_amount` of data channels, most of the association's, and
+        all of sockets'.
         """
         objects: list[Report] = [self.channels.to_dict(self.timestamp), self._transport()]
         objects += self._pairs()
         objects += self._certificates()
         objects.append(self.sctp.to_dict() | {"transportId": "transport"})
-        for number, channel in enumerate(self.data_channels):
-            entry = channel.to_dict()
-            if channel.data_channel_identifier is None:
-                entry["id"] = f"data-channel-unnumbered-{number}"
-            objects.append(entry)
+        objects += [channel.to_dict() for channel in self.data_channels]
         for number, socket in enumerate(self.sockets):
             name = f"socket-{number}"
             objects.append(report(socket, id=name, type="socket", timestamp=self.timestamp))
@@ -116,9 +127,8 @@ class PeerStatistics:
             result["dtlsCipher"] = self.dtls_cipher
         if self.tls_version == "DTLSv1.2":
             result["tlsVersion"] = "FEFD"  # "four upper case hexadecimal digits"
-        for number, pair in enumerate(ice.pairs):
-            if pair.selected:
-                result["selectedCandidatePairId"] = f"pair-{number}"
+        if ice.selected is not None:
+            result["selectedCandidatePairId"] = ice.selected.id
         if self.local_fingerprint is not None:
             result["localCertificateId"] = "local-certificate"
         if self.remote_fingerprint is not None:
@@ -127,30 +137,21 @@ class PeerStatistics:
 
     def _pairs(self) -> list[Report]:
         """The pairs, and each of their candidates once."""
-        names: dict[tuple[bool, Candidate], str] = {}
-        objects: list[Report] = []
-        for number, pair in enumerate(self.ice.pairs):
+        objects: dict[str, Report] = {}
+        for pair in self.ice.pairs:
             ends = []
             for remote, candidate in ((False, pair.local), (True, pair.remote)):
-                key = (remote, candidate)
-                if key not in names:
-                    names[key] = f"{'remote' if remote else 'local'}-candidate-{len(names)}"
-                    objects.append(
-                        candidate_report(
-                            candidate, id=names[key], remote=remote, timestamp=self.timestamp
-                        )
-                    )
-                ends.append(names[key])
+                name = candidate_id(candidate, remote=remote)
+                ends.append(name)
+                objects[name] = candidate_report(
+                    candidate, id=name, remote=remote, timestamp=self.timestamp
+                )
+            local, other = ends
             entry = pair_report(
-                pair,
-                id=f"pair-{number}",
-                local=ends[0],
-                remote=ends[1],
-                timestamp=self.timestamp,
-                epoch=self.clock,
+                pair, local=local, remote=other, timestamp=self.timestamp, epoch=self.clock
             )
-            objects.append(entry | self._bitrate(pair))
-        return objects
+            objects[pair.id] = entry | self._bitrate(pair)
+        return list(objects.values())
 
     def _bitrate(self, pair: PairStatistics) -> Report:
         """What the congestion controller would let out on the pair in use, bits per second."""
@@ -162,7 +163,10 @@ class PeerStatistics:
 
     def _certificates(self) -> list[Report]:
         """W3C RTCCertificateStats."""
-        ends = (("local", self.local_fingerprint), ("remote", self.remote_fingerprint))
+        ends = (
+            ("local", self.local_fingerprint, self.local_certificate),
+            ("remote", self.remote_fingerprint, self.remote_certificate),
+        )
         return [
             {
                 "id": f"{end}-certificate",
@@ -170,7 +174,8 @@ class PeerStatistics:
                 "timestamp": round(self.timestamp * 1000, 3),
                 "fingerprint": fingerprint.value,
                 "fingerprintAlgorithm": fingerprint.algorithm,
+                "base64Certificate": base64.b64encode(der).decode("ascii"),
             }
-            for end, fingerprint in ends
-            if fingerprint is not None
+            for end, fingerprint, der in ends
+            if fingerprint is not None and der is not None
         ]

@@ -26,6 +26,7 @@ from rtcsctp.runtime.batches import Run, split
 from rtcsctp.runtime.host import Address, Datagram, DatagramSocket, UdpSocket
 from rtcsctp.runtime.packet_queue import PacketQueue
 from rtcsctp.runtime.peer_statistics import SocketStatistics
+from rtcsctp.runtime.watch import FAR
 
 __all__ = ["DtlsLink", "StreamCarrier", "Transport"]
 
@@ -75,7 +76,7 @@ class Transport:
         self._unsent: Transmit | None = None
         """What a socket that was full has left over of `send_now`."""
         self._ice_alarm = Alarm(
-            "timer ICE", self._ice_deadline, self._handle_ice_timer, patient=True
+            "timer ICE", self._ice_deadline, self._handle_ice_timer, patient=self._is_ice_patient
         )
         self._dtls_alarm = Alarm("timer DTLS", self._dtls_deadline, self._handle_dtls_timer)
 
@@ -149,7 +150,7 @@ class Transport:
         datagrams = self.agent.handle_datagrams(number, batch, now)
         if datagrams:
             self._handle_dtls_datagrams(datagrams, now)
-        self._settle_if_needed()
+        self._settle_if_needed(now)
 
     def _handle_runs(self, number: int, runs: Sequence[Run]) -> None:
         """The same, for datagrams that the kernel may have joined: data need not be parted."""
@@ -168,7 +169,7 @@ class Transport:
                 packets = [*packets, *found] if packets else found
         if packets:
             self.dropped += self.link.put(packets)
-        self._settle_if_needed()
+        self._settle_if_needed(now)
 
     def _handle_dtls_datagrams(self, datagrams: Sequence[bytes], now: float) -> None:
         packets = self._open(datagrams, now)
@@ -187,9 +188,13 @@ class Transport:
     def _ice_deadline(self) -> float | None:
         return self.agent.deadline
 
+    def _is_ice_patient(self, seconds: float) -> bool:
+        """Whether a deadline in so many seconds may be met a little late."""
+        return seconds > FAR or self.agent.is_at_rest
+
     def _handle_ice_timer(self, now: float) -> None:
         self.agent.handle_timer(now)
-        self.settle()
+        self._settle_if_needed(now)
 
     def _dtls_deadline(self) -> float | None:
         engine = self.engine
@@ -202,11 +207,13 @@ class Transport:
 
     # ---------------------------------------------------------------------------------- out
 
-    def _settle_if_needed(self) -> None:
-        """Settle, unless nothing but data has come."""
-        engine = self.engine
-        if engine is None or not (engine.is_settled and self.agent.is_settled):
+    def _settle_if_needed(self, now: float) -> None:
+        """Settle, unless nothing but data has come, or consent checks."""
+        agent, engine = self.agent, self.engine
+        if engine is None or not (engine.is_settled and agent.is_settled):
             self.settle()
+        elif agent.has_transmits:
+            self._transmit(agent.poll_transmit(now))
 
     def settle(self) -> None:
         """Take out of agent and engine what has come of touching them."""

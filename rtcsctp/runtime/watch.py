@@ -18,7 +18,7 @@ import trio
 __all__ = ["FAR", "GRAIN", "Sleeper", "Watch", "current_watch"]
 
 FAR = 2.0
-"""Seconds from now on which a deadline may be left to the watch."""
+"""Seconds from now on which a deadline of whatever kind may be left to the watch."""
 
 GRAIN = 0.1
 """Seconds by which a sleeper may be woken late, at most."""

@@ -263,7 +263,7 @@ class Association:
             and not sender.abandoned_messages
             # A path is probed only while more than a packet is on its way.
             and (sender.outstanding.payload <= path_mtu.base or now < path_mtu.due_at)
-            and sender.forward_tsn_at(now) is None
+            and not sender.forwarding.wanted
         )
 
     def hold_sack(self, until: float) -> bool:
@@ -425,17 +425,19 @@ class Association:
         self._check_stream(stream_id)
         self.sender.queue.expedite(stream_id)
 
-    def set_buffered_amount_low_threshold(self, stream_id: int, amount: int) -> None:
+    def set_buffered_amount_low_threshold(self, stream_id: int, amount: int | None) -> None:
         """`BufferedAmountLow` comes when the buffered amount falls to `amount` bytes or below.
+
+        That is 0 at first; with None it does not come.
 
         Raises:
             InvalidStreamError: no such stream.
             ValueError: a negative amount.
         """
         self._check_stream(stream_id)
-        if amount < 0:
+        if amount is not None and amount < 0:
             raise ValueError(f"a threshold is 0 or more, not {amount}")
-        self.sender.queue.set_low_threshold(stream_id, amount)
+        self.sender.queue.set_low_threshold(stream_id, -1 if amount is None else amount)
         self._collect()
 
     def set_stream_schedule(

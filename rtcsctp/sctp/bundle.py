@@ -63,7 +63,7 @@ def _make_packets(a: Association, now: float, limit: int) -> list[bytes]:
         )
         if a.state in _SENDS_SACK and a.receiver.policy.now and room >= SACK_HEADER_SIZE:
             room -= _append_sack(a, body, room)
-        if a.state in _SENDS_DATA and room >= _MIN_FORWARD_TSN:
+        if a.sender.forwarding.wanted and a.state in _SENDS_DATA and room >= _MIN_FORWARD_TSN:
             at = a.sender.forward_tsn_at(now)
             if at is not None and at <= now:
                 chunk = a.sender.make_forward_tsn(room, now)
@@ -98,6 +98,8 @@ def _is_silent(a: Association, now: float) -> bool:
         return False
     if a.sender.abandoned_messages:
         return False
+    if not a.sender.forwarding.wanted:
+        return True
     at = a.sender.forward_tsn_at(now)
     return at is None or at > now
 

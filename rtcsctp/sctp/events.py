@@ -73,7 +73,7 @@ class Message:
 
 
 class CloseReason(Enum):
-    """Why an association ended."""
+    """Why an association ended; the values are words for people."""
 
     SHUTDOWN = "orderly shutdown"
     ABORTED_LOCALLY = "aborted by us"

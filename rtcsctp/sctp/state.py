@@ -12,7 +12,7 @@ __all__ = ["TABLE", "State", "Step", "next_state"]
 
 
 class State(Enum):
-    """The states of RFC 9260 section 4."""
+    """The states of an association, as RFC 9260 section 4 names and draws them."""
 
     __hash__ = object.__hash__  # by identity, in C: these are keys on hot paths
 

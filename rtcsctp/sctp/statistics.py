@@ -1,8 +1,10 @@
 """What an association counts, and the snapshot that it shows.
 
-Where the W3C has a name for a figure (RTCSctpTransportStats, of the *Identifiers for WebRTC's
-Statistics API* and their provisional part), it is that name, in Python's spelling; the RFCs' short
-names for the same figures (`cwnd`, `srtt`, `peer_window`) can be used as well.
+Where the W3C has had a name for a figure, it is that name, in Python's spelling; the RFCs' short
+names for the same figures (`cwnd`, `srtt`, `peer_window`) can be used as well. The names are those
+of RTCSctpTransportStats, which the drafts of *Identifiers for WebRTC's Statistics API* had, and
+the present text has not; they mean what RFC 6458 calls spinfo_srtt, spinfo_cwnd, sstat_rwnd,
+spinfo_mtu and sstat_unackdata.
 """
 
 from __future__ import annotations
@@ -81,7 +83,7 @@ class Statistics:
     """A snapshot of an association. Times are in seconds, sizes in bytes.
 
     Of the members, `congestion_window`, `receiver_window`, `smoothed_round_trip_time`, `mtu` and
-    `unack_data` are W3C's RTCSctpTransportStats; all others are ours.
+    `unack_data` are those of W3C's RTCSctpTransportStats; all others are ours.
     """
 
     timestamp: float = attrs.field(default=0.0, eq=False)

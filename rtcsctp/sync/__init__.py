@@ -2,7 +2,12 @@
 
 Trio runs in one background thread, which is there while anything of this package is open. All
 objects may be used from any thread; where something waits, `timeout` says for how many seconds at
-most, and Ctrl-C ends the waiting.
+most (None: as long as it takes), and Ctrl-C ends the waiting.
+
+Each method does, and raises, what the one of the same name in `rtcsctp` does; its docstring there
+has the arguments. On top of that come TimeoutError, when the timeout is over, KeyboardInterrupt in
+the main thread, and ValueError for a timeout below 0. Names that waiting gave a different shape
+(`close` for ``aclose``, iteration with ``for``) are described where they are.
 
 The map::
 

@@ -103,7 +103,11 @@ class Stream:
 
 
 class Association:
-    """`rtcsctp.Association` without ``await``; any thread may use it."""
+    """`rtcsctp.Association` without ``await``; any thread may use it.
+
+    What methods raise is what those of `rtcsctp.Association` raise, and TimeoutError where a
+    `timeout` (seconds; None: as long as it takes) is over.
+    """
 
     def __init__(self, caller: Caller, association: AsyncAssociation) -> None:
         """Use `connect` or `listen`."""
@@ -125,7 +129,7 @@ class Association:
 
     @property
     def local_port(self) -> int:
-        """Our SCTP port."""
+        """Our SCTP port, 1 to 65,535; not a UDP port."""
         return self._association.local_port
 
     @property

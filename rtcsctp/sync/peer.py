@@ -135,27 +135,27 @@ class PeerConnection:
 
     @property
     def ice_state(self) -> IceState:
-        """W3C's iceConnectionState."""
+        """How the way to the peer is (W3C's iceConnectionState)."""
         return self._peer.ice_state
 
     @property
     def gathering_state(self) -> GatheringState:
-        """W3C's iceGatheringState."""
+        """How far the search for our candidates is (W3C's iceGatheringState)."""
         return self._peer.gathering_state
 
     @property
     def dtls_state(self) -> DtlsState:
-        """W3C's RTCDtlsTransportState."""
+        """That of DTLS (W3C's RTCDtlsTransport.state); NEW before there is a path for it."""
         return self._peer.dtls_state
 
     @property
     def sctp_state(self) -> SctpState:
-        """W3C's RTCSctpTransportState."""
+        """That of the association below all channels (W3C's RTCSctpTransport.state)."""
         return self._peer.sctp_state
 
     @property
     def signalling_state(self) -> SignallingState:
-        """W3C's signalingState."""
+        """Which descriptions are pending, and whose (W3C's signalingState)."""
         return self._peer.signalling_state
 
     @property
@@ -221,7 +221,7 @@ class PeerConnection:
 
     @property
     def remote_description(self) -> SessionDescription | None:
-        """The peer's, pending or current."""
+        """The peer's description, pending or current (W3C's remoteDescription); None before."""
         return self._caller.do(lambda: self._peer.remote_description)
 
     @property
@@ -317,7 +317,10 @@ class open_peer:  # noqa: N801  # used like the function that it stands for
 
 
 class Session:
-    """`rtcsctp.Session` without ``await``."""
+    """One peer of a server, from its offer or ours to its end: `rtcsctp.Session` without ``await``.
+
+    What methods raise is what those of `rtcsctp.Session` raise.
+    """
 
     def __init__(self, caller: Caller, session: servers.Session) -> None:
         """Use `Server.answer` or `Server.offer`."""

@@ -19,13 +19,19 @@ The map of the package::
 
 A test of the runtime over a bad network, which takes no real time and always meets the same luck::
 
+    async def serve(link):
+        config = rtcsctp.Config()
+        async with rtcsctp.open_association(link, config, initiate=False) as association:
+            message = await association.stream(0).receive()
+            assert message.data == b"abc"
+
     async def test_transfer(autojump_clock):
         conditions = Conditions(delay=0.05, jitter=0.01, rate=1_000_000, queue=100_000, loss=0.05)
         a, b = simulated_links(Network(conditions, seed=1))
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(server, b)
-            async with rtcsctp.open_association(a, config) as association:
-                ...
+            nursery.start_soon(serve, b)
+            async with rtcsctp.open_association(a, rtcsctp.Config()) as association:
+                await association.stream(0).send(b"abc")
 """
 
 from __future__ import annotations

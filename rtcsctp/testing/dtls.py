@@ -80,6 +80,11 @@ class StandInIdentity:
         self.fingerprints: Final = (Fingerprint.of(self.certificate),)
         self._rng: Final = rng
 
+    @property
+    def der(self) -> bytes:
+        """The same bytes, in place of a certificate in DER."""
+        return self.certificate
+
     def engine(
         self, *, client: bool, remote_fingerprints: Sequence[Fingerprint], mtu: int = 1200
     ) -> StandInEngine:

@@ -114,10 +114,20 @@ class Flow:
 class Flows:
     """Flows over one network, in virtual time that starts at 0. ::
 
+        def send(association, now):
+            while association.buffered_amount < 100_000:
+                association.send(0, bytes(1000), now=now)
+
+        def receive(association, now):
+            association.receive(0, 1000, now=now)
+
         flows = Flows([Config(), Config()], Network(Conditions(delay=0.05, rate=1e6), seed=1))
         flows.connect()
-        flows[0].a.user = ...
+        for flow in (flows[0], flows[1]):
+            flow.a.user, flow.b.user = send, receive
+            flows.wake(flow.a)
         flows.run_for(10)
+        assert flows[1].b.association.statistics().user_bytes_received > 1_000_000
 
     The same arguments and the same calls give the same packets.
     """

@@ -5,7 +5,7 @@ and with a `StandInIdentity` in place of OpenSSL, whose timer follows the real c
 connection whose every packet passes the simulated network::
 
     left, right = simulated_hosts(Network(Conditions(delay=0.02, loss=0.2), seed=1))
-    config = PeerConfig(host=left, identity=StandInIdentity(random.Random(1)), …)
+    config = PeerConfig(host=left, identity=StandInIdentity(random.Random(1)))
 
 No background tasks: a receiver sleeps until the next datagram is due.
 """

@@ -136,7 +136,7 @@ class CorePair(Generic[TimerT, EventT]):
 
         pair = CorePair(core_a, core_b, Network(Conditions(delay=0.05), seed=1))
         core_a.connect(pair.now)
-        pair.run_until(lambda: Connected() in pair.events_b, timeout=10)
+        pair.run_until(lambda: bool(pair.events_b), timeout=10)
 
     Packets that arrive at the same instant are handed over in one batch.
     """

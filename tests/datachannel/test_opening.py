@@ -398,6 +398,7 @@ def test_memory_of_a_channel_is_small() -> None:
         max_packet_lifetime=None,
         priority=256,
         negotiated=False,
+        number=0,
     )
     assert channel.__sizeof__() < 300
     assert not hasattr(channel, "__dict__")

@@ -503,10 +503,15 @@ def test_order_is_kept_in_a_batch_with_stun_in_it() -> None:
 def test_binding_indication_is_a_keepalive() -> None:
     probe = Probe()
     probe.connect()
-    probe.now += 3
+    probe.pass_time(3)
     indication = build(Method.BINDING, StunClass.INDICATION, bytes(12), ())
     assert probe.deliver(indication) == []
-    assert probe.agent.statistics().pairs[0].last_packet_received_timestamp == probe.now
+    probe.pass_time(9.9)  # the peer counts as gone ten seconds after its last word
+    assert probe.is_in(IceState.COMPLETED)
+    probe.pass_time(0.2)
+    assert probe.is_in(IceState.DISCONNECTED)
+    last_packet = probe.agent.statistics().pairs[0].last_packet_received_timestamp
+    assert last_packet is None, "STUN is not data"
 
 
 def test_sending_is_one_transmit_with_the_very_list() -> None:

@@ -356,13 +356,14 @@ def connected_pair(
     *,
     config_a: IceConfig | None = None,
     config_b: IceConfig | None = None,
+    hosts: tuple[str, str] = ("192.0.2.1", "198.51.100.1"),
 ) -> tuple[Host, Host]:
     """Two hosts on the open internet that have completed."""
     a = world.host(config_a, controlling=True)
     b = world.host(config_b, controlling=False)
     introduce(a, b)
-    a.add_socket("192.0.2.1")
-    b.add_socket("198.51.100.1")
+    for host, address in zip((a, b), hosts, strict=True):
+        host.add_socket(address)
     for host in (a, b):
         host.agent.end_gathering(world.now)
     world.run_until(are_completed(a, b))

@@ -32,7 +32,7 @@ from typing import Any
 from .namespaces import Host
 from .payload import Bulk, bulk_messages, pattern_text, record
 from .peer_process import PeerProcess, module_command
-from .requirements import require
+from .requirements import meets, require
 from .usrsctp import pattern
 
 # --------------------------------------------------------------------------- for tests
@@ -47,6 +47,7 @@ def missing() -> str | None:
 
 def require_aiortc() -> None:
     """Skip or fail the test where aiortc is missing."""
+    meets("aiortc")
     require(missing())
 
 

@@ -29,7 +29,7 @@ import trio
 from . import namespaces
 from .namespaces import Host
 from .peer_process import Event, PeerProcess
-from .requirements import require
+from .requirements import meets, require
 from .usrsctp import PeerError
 
 PEER_SCRIPT = Path(__file__).with_name("browser_peer.js")
@@ -86,6 +86,7 @@ def missing() -> str | None:
 
 def require_chromium() -> None:
     """Skip or fail the test where Chromium cannot be run."""
+    meets("Chromium")
     require(missing())
 
 
@@ -242,7 +243,9 @@ def _complaint(event: Event) -> list[str]:
         return [_exception_text(params["exceptionDetails"])]
     if event["method"] == "Log.entryAdded":
         entry = params["entry"]
-        return [entry["text"]] if entry["level"] in {"warning", "error"} else []
+        where = [entry["url"]] if "url" in entry else []
+        complains = entry["level"] in {"warning", "error"}
+        return [" ".join([entry["text"], *where])] if complains else []
     if params["type"] not in {"warning", "error", "assert"}:
         return []
     return [

@@ -24,7 +24,7 @@ from cryptography.x509.oid import NameOID
 
 from .namespaces import Host, inside, run_inside
 from .peer_process import Child, end_with_stdin
-from .requirements import require
+from .requirements import meets, require
 
 #: A Binding request (RFC 8489 section 5) with a transaction id of its own.
 _BINDING_REQUEST = bytes.fromhex("000100002112a442") + b"are you here"
@@ -39,6 +39,7 @@ def missing() -> str | None:
 
 def require_coturn() -> None:
     """Skip or fail the test where coturn is missing."""
+    meets("coturn")
     require(missing())
 
 

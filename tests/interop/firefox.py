@@ -34,7 +34,7 @@ from wsproto.events import AcceptConnection, Ping, RejectConnection, Request, Te
 from . import namespaces
 from .namespaces import Host, inside
 from .peer_process import Event, PeerProcess
-from .requirements import require
+from .requirements import meets, require
 from .usrsctp import PeerError
 
 PEER_SCRIPT = Path(__file__).with_name("browser_peer.js")
@@ -93,6 +93,7 @@ def missing() -> str | None:
 
 def require_firefox() -> None:
     """Skip or fail the test where Firefox cannot be run."""
+    meets("Firefox")
     require(missing())
 
 

@@ -26,7 +26,7 @@ import attrs
 
 from .namespaces import Host
 from .peer_process import PeerProcess
-from .requirements import require
+from .requirements import meets, require
 
 SOURCES = Path(__file__).parent
 #: How long npm or go may take, in seconds: they load packages, and go compiles them.
@@ -66,6 +66,7 @@ class StackPeer(PeerProcess):
 
 def require_stack(name: str) -> Stack:
     """The stack of this name; skips or fails the test where it cannot be had."""
+    meets(name)
     found = _stack(name)
     if isinstance(found, Stack):
         return found

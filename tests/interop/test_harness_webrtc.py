@@ -162,8 +162,11 @@ async def test_a_cable_can_be_pulled_and_put_back(hosts: list[Host]) -> None:
     one, other = hosts
 
     async def visit() -> None:
+        await (await trio.open_tcp_stream(other.ipv6, port)).aclose()
+
+    async def visit_in_vain() -> None:
         with trio.fail_after(0.2):
-            await (await trio.open_tcp_stream(other.ipv6, port)).aclose()
+            await visit()
 
     with trio.fail_after(20):
         server = await inside(
@@ -174,7 +177,7 @@ async def test_a_cable_can_be_pulled_and_put_back(hosts: list[Host]) -> None:
             await run_inside(one, visit)
             await one.set_connected(False)
             with pytest.raises((trio.TooSlowError, OSError)):
-                await run_inside(one, visit)
+                await run_inside(one, visit_in_vain)
             before = await other.run("ip", "route")
             await one.set_connected(True)
             await run_inside(one, visit)

@@ -44,9 +44,9 @@ SEND_NO_EMPTY_MESSAGES = {"werift"}
 LEAVE_SILENTLY = {"werift"}
 
 
-@pytest.fixture(params=sorted(STACKS), scope="module")
+@pytest.fixture(params=sorted(STACKS))
 def stack(request: pytest.FixtureRequest) -> Stack:
-    """Each stack in turn; built before the test's clock runs."""
+    """Each stack in turn; built once, before the test's clock runs."""
     require_namespaces()
     return require_stack(request.param)
 

@@ -27,8 +27,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import pytest
 import trio
+
+from .requirements import meets, require
 
 #: Where Debian's package puts the example programs.
 PROGRAM_FOLDERS = (Path("/usr/lib/usrsctp"), Path("/usr/libexec/usrsctp"))
@@ -81,6 +82,7 @@ def find_program(name: str) -> Path | None:
     return None
 
 
+@functools.cache
 def _missing() -> str | None:
     if sys.platform == "win32":
         return "the usrsctp programs are run on Unix only"
@@ -99,13 +101,9 @@ def _missing() -> str | None:
 
 
 def require_usrsctp() -> None:
-    """Skip the test where usrsctp is missing; fail it if RTCSCTP_REQUIRE_INTEROP=1 is set."""
-    reason = _missing()
-    if reason is None:
-        return
-    if os.environ.get("RTCSCTP_REQUIRE_INTEROP") == "1":
-        pytest.fail(f"interop tests are required here, but: {reason}")
-    pytest.skip(reason)
+    """Skip or fail the test where usrsctp is missing."""
+    meets("usrsctp")
+    require(_missing())
 
 
 def build_peer(folder: Path) -> Path:

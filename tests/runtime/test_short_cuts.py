@@ -119,6 +119,7 @@ async def test_sending_at_once_loses_and_reorders_nothing(mock_clock: MockClock)
             near.connect()
             await pump(*links)
             sent = []
+            at_once = links[0].at_once  # of the handshake
             for number in range(40):
                 message = b"%d" % number * 700
                 sent.append(message)
@@ -131,7 +132,7 @@ async def test_sending_at_once_loses_and_reorders_nothing(mock_clock: MockClock)
             await pump(*links)
             got = far.core.receive(0, 100, now=trio.current_time())
             assert [message.data for message in got] == sent
-            assert links[0].at_once == 8  # whenever nothing was on its way
+            assert links[0].at_once - at_once == 8  # whenever nothing was on its way
             assert near.core.statistics().fast_retransmits == 0
         finally:
             for driver, link in zip((near, far), links, strict=True):
@@ -258,7 +259,8 @@ async def test_many_small_messages_let_other_tasks_run(autojump_clock: MockClock
             nursery.start_soon(other)
             for _ in range(2000):
                 await near.send(b"x" * 10)
-            assert 2000 // 256 <= turns < 200
+            # One turn may be cut short: in its first, the other task only gets as far as its await.
+            assert 2000 // 256 - 1 <= turns < 200
             nursery.cancel_scope.cancel()
         await trio.sleep(5)
         with trio.CancelScope() as scope:

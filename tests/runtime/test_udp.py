@@ -17,7 +17,8 @@ import trio.testing
 
 import rtcsctp
 from rtcsctp import Association, CloseReason, Config, State, UdpEndpoint
-from rtcsctp.runtime.udp import Handler, UdpLink
+from rtcsctp.runtime.udp_endpoint import Handler
+from rtcsctp.runtime.udp_link import UdpLink
 from rtcsctp.sctp.association import Association as Core
 from rtcsctp.sctp.wire.packet import build, peek_untrusted
 from rtcsctp.testing import Capture, read_pcapng_untrusted

@@ -25,7 +25,12 @@ class Bell:
         self.rung: list[float] = []
         self.error: Exception | None = None
         self.period: float | None = None
-        self.alarm = Alarm("timer of a test", lambda: self.deadline, self.act, patient=patient)
+        self.alarm = Alarm(
+            "timer of a test",
+            lambda: self.deadline,
+            self.act,
+            patient=(lambda seconds: seconds > FAR) if patient else None,
+        )
 
     def set(self, deadline: float | None) -> None:
         self.deadline = deadline

@@ -242,10 +242,10 @@ def handle_loss_timer(a: Association, now: float) -> None:
 def watch_pacing(a: Association) -> None:
     """Wake up when what waits may leave."""
     at, a.sender.paced_until = a.sender.paced_until, None
-    if at is None or a.closed is not None:
-        a.timers.stop(Timer.PACING)
-    else:
+    if at is not None and a.closed is None:
         a.timers.start(Timer.PACING, at)
+    elif Timer.PACING in a.timers:
+        a.timers.stop(Timer.PACING)
 
 
 def handle_pacing(a: Association, now: float) -> None:
@@ -295,11 +295,11 @@ def handle_t3(a: Association, now: float) -> None:
 
 def update_forward_tsn_timer(a: Association, now: float) -> None:
     """Wake up when the next FORWARD-TSN may be sent, if one is wanted."""
-    at = a.sender.forward_tsn_at(now)
-    if at is None:
-        a.timers.stop(Timer.FORWARD_TSN)
-    else:
+    at = a.sender.forward_tsn_at(now) if a.sender.forwarding.wanted else None
+    if at is not None:
         a.timers.start(Timer.FORWARD_TSN, at)
+    elif Timer.FORWARD_TSN in a.timers:
+        a.timers.stop(Timer.FORWARD_TSN)
 
 
 def handle_forward_tsn_timer(a: Association, now: float) -> None:

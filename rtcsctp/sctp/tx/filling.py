@@ -250,16 +250,14 @@ class Filling(SenderBase):
     ) -> None:
         outstanding, queue, header = self.outstanding, self.queue, self._header
         only: OutStream | None = None
+        if not outstanding.flight:
+            self._after_idle(now)
         limit = self._ceiling() if ceiling is None else ceiling
         while (stream := self._next_stream()) is not None:
             message = stream.queue[0]
             if message.expires is not None and self._is_expired(message, now):
                 self._abandon(message)
                 continue
-            if not outstanding.flight:
-                self._after_idle(now)
-                if ceiling is None:
-                    limit = self._ceiling()
             if outstanding.flight >= limit or not self._has_number(stream, message):
                 return
             if only is not None and only is not stream and not queue.active.switches_within_packet:

@@ -14,17 +14,18 @@ _SPACING = 0.2  # longest time between two FORWARD-TSN, seconds (RFC 3758 3.5 F3
 class Forwarding:
     """The peer is told to go on without what was given up, about once per round trip."""
 
-    __slots__ = ("_after", "_breakpoints", "_wanted")
+    __slots__ = ("_after", "_breakpoints", "wanted")
 
     def __init__(self) -> None:
         self._after = float("-inf")
-        self._wanted = False
+        self.wanted = False
+        """One is due, now or later."""
         self._breakpoints: list[int] = []
 
     def update(self, outstanding: Outstanding) -> None:
         """Move the advanced ack point; one is due if it is above the peer's (3.5 C2, C3)."""
         outstanding.advance_ack_point()
-        self._wanted = outstanding.advanced_ack_point > outstanding.cumulative
+        self.wanted = outstanding.advanced_ack_point > outstanding.cumulative
 
     def hurry(self, outstanding: Outstanding) -> None:
         """T3-rtx expired: the last one may be lost, so the next one need not wait (A5)."""
@@ -33,7 +34,7 @@ class Forwarding:
 
     def at(self, now: float) -> float | None:
         """When the next one may be sent, `now` at the earliest; None if none is due."""
-        return max(self._after, now) if self._wanted else None
+        return max(self._after, now) if self.wanted else None
 
     def break_at(self, tsn: int) -> None:
         """A stream reset is requested after `tsn`: none may reach across it (pitfall S31).
@@ -74,7 +75,7 @@ class Forwarding:
                     break
                 skipped[key] = max(message.sequence, skipped.get(key, 0))
             tsn = record.tsn
-        self._wanted = False
+        self.wanted = False
         self._after = now + (_SPACING if wait is None else min(wait, _SPACING))
         mask = MASK32 if interleaved else MASK16
         named = [(stream, unordered, n & mask) for (stream, unordered), n in skipped.items()]

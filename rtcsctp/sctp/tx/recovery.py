@@ -130,7 +130,7 @@ class Recovery(Filling):
             congestion.spurious(now)
         if not outstanding.flight:
             congestion.all_acked()
-        self._forwarding.update(self.outstanding)
+        self.forwarding.update(self.outstanding)
         self.allow_burst(info.newly_acked)
 
     # ------------------------------------------------------------------------------ losses
@@ -161,7 +161,7 @@ class Recovery(Filling):
             recovering = self._recovery_exit is not None
             lost = self._rack.find_lost(self.outstanding, self.rto.srtt, now, recovering=recovering)
             self._take_for_lost(lost, now)
-            self._forwarding.update(self.outstanding)
+            self.forwarding.update(self.outstanding)
             return False
         if self.loss_deadline() is None:
             return False
@@ -268,7 +268,7 @@ class Recovery(Filling):
             self._one_packet = True
         self.rto.back_off()
         self.lose_all()
-        self._forwarding.hurry(self.outstanding)
+        self.forwarding.hurry(self.outstanding)
 
     def lose_all(self) -> None:
         """Everything in flight is to be sent again."""
@@ -283,5 +283,5 @@ class Recovery(Filling):
         for record in self.outstanding.in_flight() + self.outstanding.untold():
             record.by_timeout = True
             self._lose(record)
-        self._forwarding.update(self.outstanding)
+        self.forwarding.update(self.outstanding)
         self._burst_limit = self.outstanding.flight + self._config.max_burst * self.pmdcs

@@ -241,7 +241,10 @@ class SendQueue:
             self.active.changed(stream)
 
     def set_low_threshold(self, stream_id: int, amount: int) -> None:
-        """Where a stream counts as low; raising it over what is buffered counts as crossing it."""
+        """Where a stream counts as low; raising it over what is buffered counts as crossing it.
+
+        With -1 it never does.
+        """
         stream = self.stream(stream_id)
         if stream.low_threshold < stream.buffered <= amount:
             self._low.append(stream_id)

@@ -57,15 +57,15 @@ class Sender(Recovery):
 
     def break_at_last_tsn(self) -> None:
         """A stream reset is requested: no FORWARD-TSN may reach across it (pitfall S31)."""
-        self._forwarding.break_at(self.outstanding.next_tsn - 1)
+        self.forwarding.break_at(self.outstanding.next_tsn - 1)
 
     def forward_tsn_at(self, now: float) -> float | None:
         """When the next FORWARD-TSN may be sent, `now` at the earliest; None if none is due."""
-        return self._forwarding.at(now)
+        return self.forwarding.at(now)
 
     def make_forward_tsn(self, room: int, now: float) -> bytes:
         """A FORWARD-TSN or I-FORWARD-TSN chunk of at most `room` bytes."""
-        return self._forwarding.make(
+        return self.forwarding.make(
             self.outstanding, interleaved=self.interleaved, room=room, now=now, wait=self.rto.srtt
         )
 

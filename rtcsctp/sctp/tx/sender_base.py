@@ -62,7 +62,6 @@ class SenderBase:
         "_delivery",
         "_evictable",
         "_fast_packet",
-        "_forwarding",
         "_full_payload",
         "_header",
         "_is_opportunity",
@@ -85,6 +84,7 @@ class SenderBase:
         "congestion",
         "fast_recoveries",
         "fast_retransmits",
+        "forwarding",
         "interleaved",
         "large_losses",
         "messages_sent",
@@ -175,7 +175,8 @@ class SenderBase:
         self._sure_rtt = 0.0
         """The last round trip, seconds, that followed a SACK which was not cut; 0 before it."""
         self._last_sent: float | None = None
-        self._forwarding = Forwarding()
+        self.forwarding = Forwarding()
+        """What the peer is to be told of messages that were given up."""
         self.restarts_t3 = False
         """The lowest outstanding TSN was sent again since the caller last cleared this."""
 
@@ -346,4 +347,4 @@ class SenderBase:
         else:
             self.queue.remove(message)
         self.abandoned_messages.append((message.stream_id, len(message.data), bool(chunks)))
-        self._forwarding.update(self.outstanding)
+        self.forwarding.update(self.outstanding)
