@@ -10,7 +10,8 @@ New chunks leave in the order of their TSNs. Where a SACK may be cut to what a p
 over they are set aside: no longer in flight, or nothing might be sent that brings the SACK that
 will tell, and not sent again before that tells. So chunks that were sent again have a queue of
 their own. Nothing that such SACKs speak of may have been sent later, until the gaps below are
-filled, so each SACK that comes is taken for a sign that later ones arrive, too.
+filled, so where packets are paced, each SACK that comes is taken for a sign that later ones arrive,
+too. Without a pace, what leaves flight in this way would be followed by a burst of the same size.
 
 The reordering window is a quarter of the shortest round trip, times a factor that grows by one per
 round trip in which the peer reports duplicates (what was taken for lost had arrived), and falls
@@ -181,7 +182,8 @@ class Rack:
     ) -> list[Sent]:
         """Chunks in flight that are lost by now (step 5); sets `due`.
 
-        `heard`: a SACK has come, and round trips take so many seconds.
+        `heard`: a SACK has come, and round trips take so many seconds; infinite if none has, or it is
+        to be no sign of what it does not speak of.
         """
         self.due = None
         newest = self._newest
