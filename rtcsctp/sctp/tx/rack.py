@@ -182,8 +182,8 @@ class Rack:
     ) -> list[Sent]:
         """Chunks in flight that are lost by now (step 5); sets `due`.
 
-        `heard`: a SACK has come, and round trips take so many seconds; infinite if none has, or it is
-        to be no sign of what it does not speak of.
+        `heard`: a SACK has come, and round trips take so many seconds; infinite if none has, or it
+        is to be no sign of what it does not speak of.
         """
         self.due = None
         newest = self._newest
