@@ -226,6 +226,7 @@ class Recovery(Filling):
         lost = Lost(now, size, self.outstanding.flight, begins=begins)
         lost.late = late
         lost.lost = self._delivery.lost
+        lost.prior_delivered = latest.delivered
         lost.prior_lost = latest.lost
         lost.sent_flight = latest.flight
         self.congestion.lost(lost)
@@ -241,6 +242,7 @@ class Recovery(Filling):
         begins = self._recovery_exit is None
         lost = Lost(now, size, self.outstanding.flight, begins=begins)
         lost.lost = self._delivery.lost
+        lost.prior_delivered = first.delivered
         lost.prior_lost = first.lost
         lost.sent_flight = first.flight
         self.congestion.lost(lost)

@@ -145,6 +145,7 @@ class Bbr:
         "_rounds",
         "_rounds_since_probe",
         "_saved",
+        "_startup_end",
         "cwnd",
         "pacing_rate",
         "partial_bytes_acked",
@@ -198,6 +199,7 @@ class Bbr:
         self._full_bw_now = False
         self._full_bw_reached = False
         self._drain_round = 0
+        self._startup_end = -1  # `delivered` when it did
         # Probing.
         self._ack_phase: int = _INITIAL
         self._probe_samples = False
@@ -305,9 +307,12 @@ class Bbr:
         """5.5.10.2."""
         if lost.begins:
             self._save()
-        if lost.late < lost.size:
+        # What was told late, or was sent in Startup, says nothing of this round: Drain answers it.
+        old = self.state > STARTUP and lost.prior_delivered <= self._startup_end
+        late = lost.size if old else lost.late
+        if late < lost.size:
             self._note_loss()
-        self._judged_lost += lost.late  # they say nothing of this round
+        self._judged_lost += late
         self._loss_events += 1
         missing, flight = lost.lost - lost.prior_lost, lost.sent_flight
         if not self._probe_samples or not flight:
@@ -474,6 +479,7 @@ class Bbr:
         if self._full_bw_reached:
             self.state = DRAIN
             self._drain_round = self._rounds.count
+            self._startup_end = acked.delivered
 
     # ---------------------------------------------------------------------------- ProbeBW
 

@@ -12,6 +12,11 @@ from typing import Protocol
 
 __all__ = ["Acked", "CongestionController", "Lost"]
 
+UNLIMITED = 1 << 40
+"""An ssthresh that is "arbitrarily high" (RFC 9260 7.2.1)."""
+
+UNPACED = math.inf
+
 
 class Acked:
     """What one SACK acknowledged, and what that tells of the path.
@@ -77,7 +82,17 @@ class Acked:
 class Lost:
     """Chunks that are taken for lost at one moment."""
 
-    __slots__ = ("begins", "flight", "late", "lost", "now", "prior_lost", "sent_flight", "size")
+    __slots__ = (
+        "begins",
+        "flight",
+        "late",
+        "lost",
+        "now",
+        "prior_delivered",
+        "prior_lost",
+        "sent_flight",
+        "size",
+    )
 
     def __init__(self, now: float, size: int, flight: int, *, begins: bool) -> None:
         self.now = now
@@ -92,8 +107,10 @@ class Lost:
         """Of `size`, what was lost long ago, but SACKs had no room to tell, bytes."""
         self.lost = size
         """Taken for lost since the beginning, these included, bytes."""
+        self.prior_delivered = UNLIMITED
+        """Acknowledged since the beginning when the last one sent of them was sent, bytes."""
         self.prior_lost = 0
-        """`lost` when the last one sent of them was sent."""
+        """`lost` when that was sent."""
         self.sent_flight = 0
         """In flight just after that one was sent, bytes."""
 
@@ -140,9 +157,3 @@ class CongestionController(Protocol):
 
     def path_changed(self) -> None:
         """Packets take another path from now on, of which nothing is known."""
-
-
-UNLIMITED = 1 << 40
-"""An ssthresh that is "arbitrarily high" (RFC 9260 7.2.1)."""
-
-UNPACED = math.inf
