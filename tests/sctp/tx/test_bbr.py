@@ -110,6 +110,26 @@ def test_losses_that_are_told_late_bound_nothing_now() -> None:
         assert (wire.control.bandwidth < 0.9 * RATE) is bounds
 
 
+def test_losses_of_what_startup_sent_bound_nothing_after_it() -> None:
+    """Drain is the answer to them, however late they are found."""
+    for later, bounds in ((0, False), (1, True)):
+        wire = Wire()
+        for rate in (RATE / 4, RATE / 2):
+            wire.round(rate)
+        wire.until(DRAIN)
+        began = wire.delivered
+        while wire.control.state != CRUISE:
+            wire.round(flight=BDP // 2)
+        wire.round(RATE / 2, flight=BDP)
+        told = Lost(wire.now, 10_000, BDP, begins=True)
+        wire.lost = told.lost = 10_000
+        told.prior_delivered = began + later
+        wire.control.lost(told)
+        for _ in range(2):
+            wire.round(RATE / 2, flight=BDP)
+        assert (wire.control.bandwidth < 0.9 * RATE) is bounds
+
+
 # -------------------------------------------------------------------------------------- Startup
 
 
