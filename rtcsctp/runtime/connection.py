@@ -7,6 +7,7 @@ two awaits; `Transport.settle` and `Driver.settle` take out what comes of it.
 
 from __future__ import annotations
 
+import functools
 import random
 import time
 from collections.abc import Callable
@@ -60,6 +61,7 @@ from rtcsctp.runtime.shared import SharedSockets
 from rtcsctp.runtime.transport import MAX_DATAGRAM, Transport
 from rtcsctp.runtime.waiting import Lot
 from rtcsctp.sctp.association import Association as Core
+from rtcsctp.sctp.config import Config
 from rtcsctp.sctp.events import CloseReason
 from rtcsctp.sctp.state import State
 from rtcsctp.sdp.model import Section
@@ -439,13 +441,7 @@ class Connection:
 
     def _begin_association(self) -> None:
         config = self.config
-        overhead = _DTLS_OVERHEAD + (_TURN_OVERHEAD if config.ice_servers else 0)
-        sctp = attrs.evolve(
-            config.sctp,
-            zero_checksum=True,
-            mtu=min(config.sctp.mtu, MAX_DATAGRAM - overhead),
-            max_retransmits=max(config.sctp.max_retransmits, _MAX_RETRANSMITS),
-        )
+        sctp = _over_dtls(config.sctp, through_turn=bool(config.ice_servers))
         self.core = Core(sctp, local_port=SCTP_PORT, remote_port=None, rng=self._rng)
         self.channels = Channels(self.core, max_message_size_remote=None)
         self.driver = ChannelDriver(
@@ -519,6 +515,18 @@ def _described(candidate: Candidate) -> str:
     """A candidate, for people."""
     host = f"[{candidate.host}]" if ":" in candidate.host else candidate.host
     return f"{host}:{candidate.port} ({candidate.type.value}, {candidate.transport})"
+
+
+@functools.lru_cache(maxsize=64)
+def _over_dtls(sctp: Config, *, through_turn: bool) -> Config:
+    """Parameters of an association over DTLS; the peers of a server share them."""
+    overhead = _DTLS_OVERHEAD + (_TURN_OVERHEAD if through_turn else 0)
+    return attrs.evolve(
+        sctp,
+        zero_checksum=True,
+        mtu=min(sctp.mtu, MAX_DATAGRAM - overhead),
+        max_retransmits=max(sctp.max_retransmits, _MAX_RETRANSMITS),
+    )
 
 
 def make_identity(config: PeerConfig) -> DtlsIdentity:
