@@ -260,6 +260,7 @@ class Outstanding:
         if record.tsn == self.rtt_tsn:
             self.rtt_tsn = None
         record.state = _ABANDONED
+        self._walked = min(self._walked, record.tsn - 1)  # it may have been acknowledged before
 
     # ------------------------------------------------------------------------ acknowledgement
 
