@@ -104,7 +104,7 @@ class AckInfo:
         """`record` is newly acknowledged: when had it been sent?"""
         burst = record.transmission
         again = record.transmissions > 1
-        old = self.is_old(record)
+        old = record.tsn > self.spoken and self.is_old(record)
         if old:
             self.heap = True
         newest = self.newest

@@ -116,7 +116,8 @@ class Recovery(Filling):
             acked.cumulative = info.cumulative_moved
             acked.recovering = self._recovery_exit is not None
             if info.once is not None:
-                acked.rtt = self.rto.latest = max(0.0, now - info.once.sent_at)
+                acked.rtt = max(0.0, now - info.once.sent_at)
+                self.rto.seen(acked.rtt)
                 if info.spoken == UNCUT:
                     self._sure_rtt = acked.rtt
             assert info.newest is not None

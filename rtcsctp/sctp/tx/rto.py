@@ -23,7 +23,16 @@ that fills within a round trip at the end of slow start adds half a round trip a
 class RetransmissionTimeout:
     """Smoothed round-trip time, its variation, and the timeout that follows."""
 
-    __slots__ = ("_config", "_margin", "_unscaled", "backoffs", "latest", "rttvar", "srtt")
+    __slots__ = (
+        "_config",
+        "_margin",
+        "_single",
+        "_unscaled",
+        "backoffs",
+        "latest",
+        "rttvar",
+        "srtt",
+    )
 
     def __init__(self, config: Config) -> None:
         self._config = config
@@ -32,7 +41,7 @@ class RetransmissionTimeout:
 
     def path_changed(self) -> None:
         """Nothing is known of the path (rule C1)."""
-        self._unscaled = self._config.rto_initial
+        self._unscaled = self._single = self._config.rto_initial
         self.srtt: float | None = None
         """Smoothed round-trip time, seconds; None before the first measurement."""
         self.rttvar = 0.0
@@ -46,7 +55,7 @@ class RetransmissionTimeout:
     @property
     def value(self) -> float:
         """The RTO, seconds, back-off included (rules C6, C7 and E2)."""
-        return self._doubled(self.backoffs)
+        return self._doubled(self.backoffs) if self.backoffs else self._single
 
     @property
     def before_back_off(self) -> float:
@@ -54,12 +63,14 @@ class RetransmissionTimeout:
         return self._doubled(max(self.backoffs - 1, 0))
 
     def _doubled(self, times: int) -> float:
-        config = self._config
-        single = max(self._unscaled, min(self.latest + self._margin, config.rto_max))
-        if not times:
-            return single
-        doubled: float = single * 2.0 ** min(times, 32)
-        return min(doubled, max(min(config.backoff_max, config.rto_max), single))
+        cap = min(self._config.backoff_max, self._config.rto_max)
+        doubled: float = self._single * 2.0 ** min(times, 32)
+        return min(doubled, max(cap, self._single))
+
+    def seen(self, rtt: float) -> None:
+        """A SACK showed a round trip of `rtt` seconds."""
+        self.latest = rtt
+        self._single = max(self._unscaled, min(rtt + self._margin, self._config.rto_max))
 
     def measured(self, rtt: float) -> None:
         """A round trip that took `rtt` seconds (rules C2 and C3); ends the back-off."""
@@ -73,6 +84,7 @@ class RetransmissionTimeout:
         wanted = self.srtt + max(4 * max(self.rttvar, _GRANULARITY), self._margin)
         self._unscaled = min(max(wanted, config.rto_min), config.rto_max)
         self.backoffs = 0
+        self.seen(self.latest)
 
     def back_off(self) -> None:
         """A timer expired (rule E2)."""

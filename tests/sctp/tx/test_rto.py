@@ -130,14 +130,14 @@ def test_it_is_not_below_the_last_round_trip_and_the_margin() -> None:
     rto.measured(0.3)
     rto.measured(0.3)
     before = rto.value
-    rto.latest = 0.9
+    rto.seen(0.9)
     assert rto.value == pytest.approx(1.1)
     rto.back_off()
     assert rto.value == pytest.approx(2.2)
     rto.reset_backoff()
-    rto.latest = 0.3
+    rto.seen(0.3)
     assert rto.value == before
-    rto.latest = 100.0
+    rto.seen(100.0)
     assert rto.value == 60.0  # C7
     rto.path_changed()
     assert rto.value == Config().rto_initial
