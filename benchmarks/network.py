@@ -1,6 +1,8 @@
 """What a sender makes of a network: goodput, queues, fairness and latency, in virtual time.
 
     python benchmarks/network.py [--quick] [--controllers cubic,bbr] [--rates 10,100] [--jobs 2] ...
+    python benchmarks/network.py --parts cells --markdown --json figures.json --output plots
+    python benchmarks/network.py --load figures.json --markdown
 
 Two cores at the ends of the simulated network of `rtcsctp.testing`; no socket, no DTLS, no clock:
 the same seed gives the same figures on every machine. What is simulated:
@@ -347,6 +349,18 @@ def run_all(jobs: Sequence[Job], processes: int) -> dict[Job, dict[str, Any]]:
     return {job: results[job] for job in jobs}
 
 
+def load(files: Iterable[Path]) -> dict[Job, dict[str, Any]]:
+    """The figures that `--json` wrote there."""
+    results: dict[Job, dict[str, Any]] = {}
+    for file in files:
+        for row in json.loads(file.read_text(encoding="utf-8")):
+            fields = {field.name: row.pop(field.name) for field in attrs.fields(Job)}
+            fields["link"] = Link(**fields["link"])
+            fields["controllers"] = tuple(fields["controllers"])
+            results[Job(**fields)] = row
+    return results
+
+
 # --------------------------------------------------------------------------------- tables
 
 Table = tuple[str, list[str], list[list[str]]]
@@ -367,13 +381,13 @@ def show(table: Table, *, markdown: bool) -> None:
     print(flush=True)
 
 
-def cell_table(rate: float, controllers: Sequence[str], results: Results) -> Table:
+def cell_table(rate: float, results: Results) -> Table:
     """Everything that was measured in the cells of one rate."""
     names = ["RTT", "queue", "loss", "controller", "goodput", "1 MB", "x ideal", "queue mean"]
     names += ["99 %", "again", "needless", "T3"]
     rows = []
     for job, result in results.items():
-        if job.kind != "cell" or job.link.rate != rate or job.controllers[0] not in controllers:
+        if job.kind != "cell" or job.link.rate != rate:
             continue
         link = job.link
         rows.append(
@@ -395,21 +409,31 @@ def cell_table(rate: float, controllers: Sequence[str], results: Results) -> Tab
     return f"{rate:g} Mbit/s", names, rows
 
 
-def goodput_table(controllers: Sequence[str], results: Results) -> Table:
-    """Goodput alone, one column for each controller."""
+def goodput_table(results: Results) -> Table:
+    """Goodput alone: one row for each rate, RTT and queue, one column for each loss; in each cell
+    one figure for each controller, the default one first.
+    """
     cells = {
         (job.link, job.controllers[0]): result
         for job, result in results.items()
         if job.kind == "cell"
     }
     links = list(dict.fromkeys(link for link, _controller in cells))
-    names = ["rate", "RTT", "queue", "loss", *controllers]
-    rows = [
-        [f"{link.rate:g}", f"{link.rtt:g} ms", f"{link.queue:g}", f"{link.loss:g} %"]
-        + [f"{cells[link, name]['goodput']:.1%}" for name in controllers]
-        for link in links
-    ]
-    return "Goodput, share of the link", names, rows
+    controllers = list(dict.fromkeys(controller for _link, controller in cells))
+    controllers.sort(key=lambda name: name != Config().congestion_control)
+    losses = sorted({link.loss for link in links})
+    ways = list(dict.fromkeys((link.rate, link.rtt, link.queue) for link in links))
+    names = ["Mbit/s", "RTT", "queue", *(f"{loss:g} % loss" for loss in losses)]
+    rows = []
+    for rate, rtt, queue in ways:
+        row = [f"{rate:,g}", f"{rtt:g} ms", f"{queue:g} BDP"]
+        for loss in losses:
+            link = Link(rate, rtt, loss, queue)
+            found = [cells.get((link, name)) for name in controllers]
+            words = ["-" if cell is None else f"{100 * cell['goodput']:.0f}" for cell in found]
+            row.append(" / ".join(words))
+        rows.append(row)
+    return f"Goodput, percent of the link: {' / '.join(controllers)}", names, rows
 
 
 def shares_table(results: Results) -> Table:
@@ -579,6 +603,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--seed", type=int, default=1)
     add("--jobs", type=int, default=os.cpu_count() or 1, help="processes at once")
     add("--json", type=Path, metavar="FILE", help="write all figures there")
+    add("--load", type=Path, nargs="+", metavar="FILE", help="figures of --json; run nothing")
     add("--markdown", action="store_true", help="tables in Markdown")
     add("--output", type=Path, metavar="FOLDER", help="draw plots there (needs matplotlib)")
     options = parser.parse_args(arguments)
@@ -596,13 +621,20 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments)
     began = time.monotonic()
-    results = run_all(make_jobs(options), options.jobs)
+    if options.load is None:
+        results = run_all(make_jobs(options), options.jobs)
+    else:
+        results = load(options.load)
+        kinds = {job.kind for job in results}
+        options.parts = [
+            part for part in ("cells", "shares", "latency") if {part, part[:-1]} & kinds
+        ]
     if "cells" in options.parts:
         if options.markdown:
-            show(goodput_table(options.controllers, results), markdown=True)
+            show(goodput_table(results), markdown=True)
         else:
-            for rate in options.rates:
-                show(cell_table(rate, options.controllers, results), markdown=False)
+            for rate in dict.fromkeys(job.link.rate for job in results if job.kind == "cell"):
+                show(cell_table(rate, results), markdown=False)
     if "shares" in options.parts:
         show(shares_table(results), markdown=options.markdown)
     if "latency" in options.parts:
@@ -613,6 +645,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.output is not None:
         plot(results, options.output)
         print(f"plots are in {options.output}")
+    if options.load is not None:
+        return
     took = f"{len(results)} simulations in {time.monotonic() - began:.0f} s"
     usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     cpu = sum(each.ru_utime + each.ru_stime for each in usage)

@@ -38,6 +38,17 @@ def test_smallest_cell_is_the_same_in_every_process(tmp_path: Path) -> None:
     assert "10 Mbit/s" in table
 
 
+def test_figures_that_were_written_are_shown_as_a_table(tmp_path: Path) -> None:
+    (cell,), _ = figures(tmp_path, "first")
+    again, table = run(
+        "network.py", "--load", str(tmp_path / "first"), "--markdown", file=tmp_path / "again"
+    )
+    assert again == [cell]
+    share = f"{100 * cell['goodput']:.0f}"
+    assert "| Mbit/s | RTT | queue | 2 % loss |" in table
+    assert f"| 10 | 20 ms | 0.5 BDP | {share} |" in table
+
+
 @pytest.mark.skipif(not importlib.util.find_spec("kcp"), reason="needs the package kcp")
 def test_kcp_over_channels_is_the_same_in_every_process(tmp_path: Path) -> None:
     options = ["--rates", "1", "--rtts", "20", "--losses", "3", "--scale", "0.1"]

@@ -5,6 +5,9 @@ what had been delivered by then. A SACK compares the stamp of the chunk that was
 those it acknowledges with what has been delivered now; the time in which that was is the longer one
 of how long it took to send it and how long to acknowledge it, so that neither bursts of packets nor
 SACKs that come together make the path look faster than it is.
+
+Where SACKs are cut (`Outstanding.spoken`), a part of what one acknowledges may have arrived long
+before. Whatever has such a heap in it says nothing of the rate.
 """
 
 from __future__ import annotations
@@ -67,7 +70,15 @@ UNSENT = Transmission(0, 0.0, 0)
 class Delivery:
     """What has been delivered and lost since the beginning, bytes."""
 
-    __slots__ = ("_first_sent_at", "_limited_until", "_number", "delivered", "delivered_at", "lost")
+    __slots__ = (
+        "_first_sent_at",
+        "_heap_end",
+        "_limited_until",
+        "_number",
+        "delivered",
+        "delivered_at",
+        "lost",
+    )
 
     def __init__(self) -> None:
         self.delivered = 0
@@ -75,6 +86,7 @@ class Delivery:
         """When `delivered` grew last."""
         self.lost = 0
         self._first_sent_at = 0.0
+        self._heap_end = 0  # `delivered` behind the last heap
         self._limited_until = 0  # samples are app-limited until so much is delivered; 0: not
         self._number = 0
 
@@ -97,10 +109,12 @@ class Delivery:
         """
         self._limited_until = max(self.delivered + flight, 1)
 
-    def acknowledged(self, size: int, now: float) -> None:
-        """A SACK acknowledged `size` bytes."""
+    def acknowledged(self, size: int, now: float, *, heap: bool) -> None:
+        """A SACK acknowledged `size` bytes; a `heap`: some may have arrived long before."""
         self.delivered += size
         self.delivered_at = now
+        if heap:
+            self._heap_end = self.delivered
         if self._limited_until and self.delivered > self._limited_until:
             self._limited_until = 0
 
@@ -110,6 +124,8 @@ class Delivery:
         An interval below the shortest round trip, `soonest`, cannot be: then it was an earlier
         transmission of the chunk that arrived, and there is no sample.
         """
+        if newest.delivered < self._heap_end:
+            acked.heaped = True
         acked.delivered = self.delivered
         acked.lost = self.lost
         acked.prior_delivered = newest.delivered
@@ -118,5 +134,5 @@ class Delivery:
         acked.app_limited = newest.app_limited
         self._first_sent_at = newest.sent_at
         interval = max(newest.sent_at - newest.first_sent_at, acked.now - newest.delivered_at)
-        if interval >= soonest:
+        if interval >= soonest and not acked.heaped:
             acked.interval = interval

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from itertools import islice
 
+from rtcsctp.sctp.tx.delivery import Transmission
 from rtcsctp.sctp.tx.records import Outgoing, Sent, SentState
 from rtcsctp.sctp.tx.send_queue import OutStream
 from rtcsctp.sctp.tx.sender_base import SenderBase
@@ -216,21 +217,22 @@ class Filling(SenderBase):
         chunks: list[bytes] = []
         untouched = room == self.pmdcs
         self._fill_new(chunks, room, now, untouched=untouched, ceiling=outstanding.flight + 1)
-        again = not chunks
-        if again:
+        first: Transmission | None = None
+        if not chunks:
             record = self._last_chunk(now)
             if record is None:
                 self._tail.give_up()
                 return chunks
             if record.wire_size > room and not untouched:
                 return chunks  # it goes in a packet of its own
+            first = record.transmission
             outstanding.mark_lost(record)
             self._resend(record, now)
             self._undo.begin()
             self._undo.resent()
             chunks.append(self._encode(record, record.flags | IMMEDIATE))
         burst = self._burst or self._begin_burst(now)
-        self._tail.sent(outstanding.next_tsn - 1, burst, again=again)
+        self._tail.sent(outstanding.next_tsn - 1, burst, first)
         self.tail_loss_probes += 1
         self._packet_ends(sum(map(len, chunks)), now)
         return chunks

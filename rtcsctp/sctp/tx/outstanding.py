@@ -14,6 +14,7 @@ nor came late when a later SACK reports it.
 from __future__ import annotations
 
 import heapq
+import math
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
@@ -31,7 +32,12 @@ UNCUT = 1 << 62
 
 _MAY_BE_CUT = 20
 """Gap blocks from which on a SACK may be cut: dcSCTP reports so many at most; others what a packet
-holds, which is more (about 290)."""
+holds, which is more (about 290), and how much that is for a peer shows with time."""
+_SPARE = 16
+"""Blocks or duplicates by which a cut SACK may be smaller than the largest: it shares its packet
+with something else, or the packet is smaller now."""
+_FULL = 250
+"""Blocks and duplicates that may fill a packet, whatever was seen before: one of 1 kB."""
 
 _IN_FLIGHT = SentState.IN_FLIGHT
 _LOST = SentState.LOST
@@ -45,6 +51,8 @@ class AckInfo:
 
     __slots__ = (
         "cumulative_moved",
+        "fresh_since",
+        "heap",
         "highest_new",
         "newest",
         "newest_again",
@@ -58,9 +66,13 @@ class AckInfo:
         "spoken",
     )
 
-    def __init__(self, spoken: int = UNCUT) -> None:
+    def __init__(self, spoken: int = UNCUT, fresh_since: float = math.inf) -> None:
         self.spoken = spoken
         """`Outstanding.spoken` before: what lies above may have arrived long ago."""
+        self.fresh_since = fresh_since
+        """Not so, if it was sent since then."""
+        self.heap = False
+        """Something that lies above was sent before that."""
         self.cumulative_moved = False
         self.newly_acked = 0
         """Bytes with headers and padding; without what was abandoned, or acknowledged before."""
@@ -84,10 +96,17 @@ class AckInfo:
         self.resent: list[Transmission] = []
         """When the newly acknowledged chunks were last sent that had been sent more than once."""
 
+    def is_old(self, record: Sent) -> bool:
+        """Whether what became of a chunk could have been told earlier, had there been room."""
+        return record.tsn > self.spoken and record.transmission.sent_at < self.fresh_since
+
     def note(self, record: Sent) -> None:
         """`record` is newly acknowledged: when had it been sent?"""
         burst = record.transmission
         again = record.transmissions > 1
+        old = record.tsn > self.spoken and self.is_old(record)
+        if old:
+            self.heap = True
         newest = self.newest
         if newest is None or burst.number >= newest.number:
             if burst is not newest or record.tsn > self.newest_tsn:
@@ -96,7 +115,7 @@ class AckInfo:
             self.newest = burst
         if again:
             self.resent.append(burst)
-        elif (self.once is None or burst.number > self.once.number) and record.tsn <= self.spoken:
+        elif (self.once is None or burst.number > self.once.number) and not old:
             self.once = burst
 
 
@@ -108,6 +127,8 @@ class Outstanding:
         "_highest_resent",
         "_lost",
         "_misses",
+        "_most_blocks",
+        "_most_words",
         "_resent",
         "_walked",
         "advanced_ack_point",
@@ -143,6 +164,7 @@ class Outstanding:
         self._lost: list[int] = []  # heap of TSNs to send again; entries may be outdated
         self._resent: list[tuple[int, int]] = []  # heap of (miss key, TSN) of what was sent again
         self._misses = MissFrontiers(initial_tsn)
+        self._most_blocks = self._most_words = 0  # in one SACK
         self._highest_resent = initial_tsn - 1
 
     # ----------------------------------------------------------------------------- sending
@@ -238,6 +260,7 @@ class Outstanding:
         if record.tsn == self.rtt_tsn:
             self.rtt_tsn = None
         record.state = _ABANDONED
+        self._walked = min(self._walked, record.tsn - 1)  # it may have been acknowledged before
 
     # ------------------------------------------------------------------------ acknowledgement
 
@@ -255,12 +278,20 @@ class Outstanding:
         self._blocks = [block for block in self._blocks if block[1] > cumulative]
         return info
 
-    def handle_sack(self, cumulative: int, offsets: Sequence[Range]) -> AckInfo | None:
+    def handle_sack(
+        self,
+        cumulative: int,
+        offsets: Sequence[Range],
+        duplicates: int = 0,
+        fresh_since: float = math.inf,
+    ) -> AckInfo | None:
         """A SACK; None if it is older than one that came before (pitfall S10).
 
         Args:
             cumulative: its cumulative TSN, unwrapped.
             offsets: its gap blocks as they came.
+            duplicates: how many it reports.
+            fresh_since: what was sent since then, and is acknowledged now, has just arrived.
 
         Raises:
             RemoteProtocolError: it acknowledges what was never sent, or a block is inverted.
@@ -269,14 +300,25 @@ class Outstanding:
         if cumulative < self.cumulative:
             return None
         blocks = self._judge(cumulative, offsets)
-        info = AckInfo(self.spoken)
+        info = AckInfo(self.spoken, fresh_since)
         if cumulative > self.cumulative:
             self._advance(cumulative, info)
         # The TSN behind a block has not arrived, or it would be in the block.
-        self.spoken = blocks[-1][1] + 1 if len(offsets) >= _MAY_BE_CUT else UNCUT
+        self.spoken = UNCUT
+        if len(offsets) >= _MAY_BE_CUT and self._may_be_cut(len(offsets), duplicates):
+            self.spoken = blocks[-1][1] + 1
         if blocks or self._blocks:
             self._acknowledge_gaps(blocks, info)
         return info
+
+    def _may_be_cut(self, blocks: int, duplicates: int) -> bool:
+        """Whether a SACK with so many may have left blocks out for want of room."""
+        words = blocks + duplicates  # of four bytes
+        self._most_blocks = max(self._most_blocks, blocks)
+        self._most_words = max(self._most_words, words)
+        if self._most_blocks == _MAY_BE_CUT:
+            return True
+        return words >= min(max(self._most_words - _SPARE, _MAY_BE_CUT), _FULL)
 
     def _judge(self, cumulative: int, offsets: Sequence[Range]) -> list[Range]:
         highest = self.next_tsn - 1

@@ -9,7 +9,9 @@ New chunks leave in the order of their TSNs. Where a SACK may be cut to what a p
 (`Outstanding.spoken`), those that it does not speak of may well have arrived. When their time is
 over they are set aside: no longer in flight, or nothing might be sent that brings the SACK that
 will tell, and not sent again before that tells. So chunks that were sent again have a queue of
-their own.
+their own. Nothing that such SACKs speak of may have been sent later, until the gaps below are
+filled, so where packets are paced, each SACK that comes is taken for a sign that later ones arrive,
+too. Without a pace, what leaves flight in this way would be followed by a burst of the same size.
 
 The reordering window is a quarter of the shortest round trip, times a factor that grows by one per
 round trip in which the peer reports duplicates (what was taken for lost had arrived), and falls
@@ -20,6 +22,7 @@ does what has been reported missing three times (`misses`: the DupThresh of RFC 
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 from rtcsctp.sctp.tx.delivery import Transmission
@@ -109,6 +112,11 @@ class Rack:
             again.append(burst)
         burst.resent.append(record)
 
+    @property
+    def has_untold(self) -> bool:
+        """Whether something may have arrived that SACKs have no room for."""
+        return bool(self._untold)
+
     def forget_sent(self) -> None:
         """Nothing is in flight any more: T3-rtx expired, or all begins anew."""
         self._sent.clear()
@@ -127,7 +135,8 @@ class Rack:
         rtt = max(0.0, now - newest.sent_at)
         if info.newest_again and (self.min_rtt is None or rtt < self.soonest):
             return  # an earlier transmission of it arrived
-        self._rtt = rtt
+        if not info.heap:  # else it may have arrived long ago
+            self._rtt = rtt
         latest = self._newest
         if latest is None or (newest.number, info.newest_tsn) > (latest.number, self._newest_tsn):
             self._newest, self._newest_tsn = newest, info.newest_tsn
@@ -163,15 +172,26 @@ class Rack:
         return max(min(self._factor * (shortest or 0.0) / 4, srtt), _GRANULARITY)
 
     def find_lost(
-        self, outstanding: Outstanding, srtt: float | None, now: float, *, recovering: bool
+        self,
+        outstanding: Outstanding,
+        srtt: float | None,
+        now: float,
+        *,
+        recovering: bool,
+        heard: float = math.inf,
     ) -> list[Sent]:
-        """Chunks in flight that are lost by now (step 5); sets `due`."""
+        """Chunks in flight that are lost by now (step 5); sets `due`.
+
+        `heard`: a SACK has come, and round trips take so many seconds; infinite if none has, or it
+        is to be no sign of what it does not speak of.
+        """
         self.due = None
         newest = self._newest
         found: list[Sent] = []
         if newest is None or srtt is None:
             return found
         before = now - self._rtt - self.window(srtt, recovering=recovering) + _TICK
+        unheard = before - max(0.0, heard - self._rtt)
         again, new = self._sent_again, self._sent
         while again:
             burst = again[0]
@@ -184,7 +204,7 @@ class Rack:
             else:
                 break
         spoken, untold = outstanding.spoken, self._untold
-        while untold and untold[0].tsn <= spoken:
+        while untold and untold[0].tsn < spoken:
             record = untold.popleft()
             if record.state is UNTOLD and record.tsn > outstanding.cumulative:
                 found.append(record)
@@ -193,9 +213,11 @@ class Rack:
             record = _next_new(burst, outstanding)
             if record is None:
                 new.popleft()
-            elif self._is_lost(burst, record, newest, before, now):
+            elif (by_order := self._is_lost(burst, record, newest, before, now)) or (
+                burst.sent_at <= unheard and record.tsn >= spoken
+            ):
                 burst.next = record.tsn + 1
-                if record.tsn <= spoken:
+                if by_order and record.tsn <= spoken:
                     found.append(record)
                 else:
                     outstanding.set_aside(record)

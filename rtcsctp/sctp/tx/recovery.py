@@ -10,12 +10,20 @@ import math
 from collections.abc import Sequence
 
 from rtcsctp.sctp.tx.congestion import Acked, Lost
+from rtcsctp.sctp.tx.delivery import Transmission
 from rtcsctp.sctp.tx.filling import Filling
-from rtcsctp.sctp.tx.outstanding import AckInfo
+from rtcsctp.sctp.tx.outstanding import UNCUT, AckInfo
 from rtcsctp.sctp.tx.records import Sent, SentState
 from rtcsctp.sctp.wire.serial import unwrap32
 
 __all__ = ["Recovery"]
+
+_FRESH = 1.25
+"""What a SACK acknowledges that may have been cut before has just arrived if it was sent no longer
+ago than a round trip and a quarter, by the last SACK of which there is no such doubt."""
+
+_FLIGHT_GROWTH = 64
+"""`most_flight` grows by a part in so many per round trip in which it limits."""
 
 
 class Recovery(Filling):
@@ -43,9 +51,12 @@ class Recovery(Filling):
         if self._burst is not None:
             self.end_burst(now)
         flight_before = outstanding.flight
-        info = outstanding.handle_sack(cumulative, blocks)
+        fresh_since = now - _FRESH * self._sure_rtt
+        info = outstanding.handle_sack(cumulative, blocks, duplicates, fresh_since)
         if info is not None:
             self.peer_window = a_rwnd
+            if flight_before >= self.most_flight:
+                self.most_flight += info.newly_acked // _FLIGHT_GROWTH
             if self._probe is not None:
                 self._judge_probe(self._probe)
             elif self._may_probe and not self.window_is_closed:
@@ -90,12 +101,13 @@ class Recovery(Filling):
         if info.newly_acked:
             self._one_packet = False
             self.rto.reset_backoff()
-            self._delivery.acknowledged(info.newly_acked, now)
+            self._delivery.acknowledged(info.newly_acked, now, heap=info.heap)
             rack.delivered(info, now)
         if duplicates and not self._tail.is_repetition:
             rack.duplicates(duplicates, outstanding)
-        if self._tail.has_repaired(outstanding.cumulative, duplicates, rack.soonest, now):
-            self._answer_loss(self.pmdcs, now)
+        lost = self._tail.has_repaired(outstanding.cumulative, duplicates, rack.soonest, now)
+        if lost is not None:
+            self._answer_loss(lost, now)
         if info.cumulative_moved:
             self._tail.restart(now)
         self._find_losses(info, now)
@@ -105,7 +117,11 @@ class Recovery(Filling):
             acked.recovering = self._recovery_exit is not None
             if info.once is not None:
                 acked.rtt = max(0.0, now - info.once.sent_at)
+                self.rto.seen(acked.rtt)
+                if info.spoken == UNCUT:
+                    self._sure_rtt = acked.rtt
             assert info.newest is not None
+            acked.heaped = rack.has_untold
             self._delivery.sample(acked, info.newest, rack.soonest)
             congestion.acked(acked)
         if self._undo.is_due(info.resent, duplicates, rack.soonest, now):
@@ -168,16 +184,26 @@ class Recovery(Filling):
         if missing and not rack.reordering_seen:
             for record in missing:
                 record.fast_retransmitted = True
-            self._take_for_lost(missing, now)
-        if info.newly_acked:
+            self._take_for_lost(missing, now, info)
+        if info.newly_acked or self.outstanding.spoken < UNCUT:
             recovering = self._recovery_exit is not None
-            lost = rack.find_lost(self.outstanding, self.rto.srtt, now, recovering=recovering)
-            self._take_for_lost(lost, now)
+            lost = rack.find_lost(
+                self.outstanding,
+                self.rto.srtt,
+                now,
+                recovering=recovering,
+                # What leaves flight by this lets as much be sent, which needs a rate.
+                heard=self.rto.latest if self._is_paced else math.inf,
+            )
+            self._take_for_lost(lost, now, info)
 
-    def _take_for_lost(self, found: Sequence[Sent], now: float) -> None:
+    def _take_for_lost(
+        self, found: Sequence[Sent], now: float, info: AckInfo | None = None
+    ) -> None:
+        """These are lost; `info`, if it is a SACK that shows it."""
         if not found:
             return
-        size, latest = 0, found[0].transmission
+        size, late, latest = 0, 0, found[0].transmission
         begins = self._recovery_exit is None
         if begins:
             self._undo.begin()
@@ -185,30 +211,41 @@ class Recovery(Filling):
             self._undo.watches_recovery = True
             self._recovery_exit = self.outstanding.next_tsn - 1
             self._fast_packet = True
+            # RFC 8985 7.1: what a probe repairs now, this recovery answers for.
+            self._tail.forget()
         for record in found:
             if record.state is not SentState.IN_FLIGHT and record.state is not SentState.UNTOLD:
                 continue  # giving up its message came first
             size += record.wire_size
+            if record.state is SentState.UNTOLD or (info is not None and info.is_old(record)):
+                late += record.wire_size
             if record.transmission.number > latest.number:
                 latest = record.transmission
             record.by_timeout = False
             self._lose(record)
         self._delivery.lost += size
         lost = Lost(now, size, self.outstanding.flight, begins=begins)
+        lost.late = late
         lost.lost = self._delivery.lost
+        lost.prior_delivered = latest.delivered
         lost.prior_lost = latest.lost
         lost.sent_flight = latest.flight
         self.congestion.lost(lost)
 
-    def _answer_loss(self, size: int, now: float) -> None:
-        """A tail-loss probe has repaired a loss, which would go unnoticed otherwise (pitfall S62).
+    def _answer_loss(self, first: Transmission, now: float) -> None:
+        """A tail-loss probe has repaired a loss, which would go unnoticed otherwise (pitfall S62):
+        of the last packet, sent in the burst `first`.
 
         RFC 8985 7.4.2: "a congestion control response equivalent to a fast recovery".
         """
+        size = self.pmdcs
         self._delivery.lost += size
         begins = self._recovery_exit is None
         lost = Lost(now, size, self.outstanding.flight, begins=begins)
         lost.lost = self._delivery.lost
+        lost.prior_delivered = first.delivered
+        lost.prior_lost = first.lost
+        lost.sent_flight = first.flight
         self.congestion.lost(lost)
         if begins:
             self.fast_recoveries += 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 from rtcsctp.sctp.tx.records import Outgoing
 from rtcsctp.sctp.tx.recovery import Recovery
 from rtcsctp.sctp.tx.rto import RetransmissionTimeout
-from rtcsctp.sctp.tx.sender_base import Abandoned
+from rtcsctp.sctp.tx.sender_base import LARGE_FLIGHT, Abandoned
 from rtcsctp.sctp.wire.packet import COMMON_HEADER_SIZE
 
 __all__ = ["Abandoned", "Sender"]
@@ -79,6 +79,7 @@ class Sender(Recovery):
         self.rto.path_changed()
         self._rack.path_changed()
         self._pacer.reset()
+        self.most_flight = LARGE_FLIGHT * self.pmdcs
         self._burst_limit = max(self.outstanding.flight, self.congestion.cwnd)
 
     def mtu_changed(self, mtu: int) -> None:
@@ -90,6 +91,7 @@ class Sender(Recovery):
         pmdcs = (mtu & ~3) - COMMON_HEADER_SIZE
         if pmdcs < self.pmdcs:
             self._oversize_until = self.outstanding.next_tsn
+        self.most_flight = self.most_flight // self.pmdcs * pmdcs
         self.pmdcs = pmdcs
         self._full_payload = pmdcs - self._header
         self.congestion.mtu_changed(pmdcs)

@@ -31,10 +31,19 @@ from rtcsctp.sctp.wire.chunks import (
 )
 from rtcsctp.sctp.wire.packet import COMMON_HEADER_SIZE
 
-__all__ = ["Abandoned", "SenderBase"]
+__all__ = ["LARGE_FLIGHT", "Abandoned", "SenderBase"]
 
 _SHORTEST_PACED = 0.002
 """Seconds of round trip below which packets are not paced."""
+
+LARGE_FLIGHT = 32_768
+"""Full chunks in flight from which on the window grows by a 64th per round trip at most, whatever
+the congestion controller says. SACKs report about 290 gaps, what fits into a packet, and the first
+ones only, so no more are repaired in a round trip; and what is lost keeps its TSN until then, of
+which there are 65,535. If slow start doubled so large a window, it would lose ten thousand packets
+before it noticed, and nothing else could be sent for many round trips while they are repaired. With
+a 64th, no larger share is lost when the queue overflows, which a few SACKs tell.
+"""
 
 Abandoned = tuple[int, int, bool]
 """Stream, size in bytes, and whether part of the message had been sent."""
@@ -67,6 +76,7 @@ class SenderBase:
         "_recovery_exit",
         "_rng",
         "_rtt_sent_at",
+        "_sure_rtt",
         "_tail",
         "_undo",
         "abandoned_messages",
@@ -78,6 +88,7 @@ class SenderBase:
         "interleaved",
         "large_losses",
         "messages_sent",
+        "most_flight",
         "outstanding",
         "paced_until",
         "partially_reliable",
@@ -133,6 +144,8 @@ class SenderBase:
         self._min_fragment = (self._base_pmdcs - self._header) // 4
         self._oversize_until = initial_tsn  # chunks below may be larger than pmdcs
         self.outstanding = Outstanding(initial_tsn)
+        self.most_flight = LARGE_FLIGHT * self.pmdcs
+        """Bytes that may be in flight whatever the controller says; see `LARGE_FLIGHT`."""
         self.congestion: CongestionController = make_controller(
             config.congestion_control, config, self._base_pmdcs, self._rng
         )
@@ -159,6 +172,8 @@ class SenderBase:
         self._burst_limit = self.congestion.cwnd
         self._is_opportunity = False
         self._rtt_sent_at = 0.0
+        self._sure_rtt = 0.0
+        """The last round trip, seconds, that followed a SACK which was not cut; 0 before it."""
         self._last_sent: float | None = None
         self.forwarding = Forwarding()
         """What the peer is to be told of messages that were given up."""
@@ -247,7 +262,7 @@ class SenderBase:
                 self._tail.restart(now)
             self.congestion.sent(self._burst_size, outstanding.flight, now)
         waits = self.queue.buffered > 0 or outstanding.lost_payload > 0
-        fits = outstanding.flight < self.congestion.cwnd
+        fits = outstanding.flight < min(self.congestion.cwnd, self.most_flight)
         if fits and not waits:
             self._delivery.ran_dry(outstanding.flight)
         window = self.peer_window - outstanding.payload
@@ -292,7 +307,7 @@ class SenderBase:
         if self._credit(now) != 0:
             return False
         outstanding = self.outstanding
-        if outstanding.flight < self.congestion.cwnd and (
+        if outstanding.flight < min(self.congestion.cwnd, self.most_flight) and (
             self.queue.buffered or outstanding.lost_payload
         ):
             self.paced_until = self._pacer.resume_at
@@ -302,7 +317,7 @@ class SenderBase:
         """Bytes that may be in flight: Max.Burst limits what leaves at once (RFC 9260 6.1 D) where
         no rate does.
         """
-        cwnd = self.congestion.cwnd
+        cwnd = min(self.congestion.cwnd, self.most_flight)
         return cwnd if self._is_paced else min(cwnd, self._burst_limit)
 
     # --------------------------------------------------------------------------- giving up

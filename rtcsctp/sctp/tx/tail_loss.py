@@ -29,7 +29,7 @@ _SHORTEST = 0.01
 class TailLossProbe:
     """Whether one is wanted, and which one is under way."""
 
-    __slots__ = ("_burst", "_covers", "_since", "is_repetition", "wanted")
+    __slots__ = ("_burst", "_covers", "_first", "_since", "is_repetition", "wanted")
 
     def __init__(self) -> None:
         self.wanted = False
@@ -39,6 +39,7 @@ class TailLossProbe:
         self._since = 0.0
         self._covers: int | None = None  # the TSN whose acknowledgement ends the probe under way
         self._burst: Transmission | None = None
+        self._first: Transmission | None = None  # in which its chunk had been sent before
 
     @property
     def under_way(self) -> bool:
@@ -59,29 +60,34 @@ class TailLossProbe:
         wait = max(2 * srtt, _SHORTEST)
         return self._since + wait + (_MAX_SACK_DELAY if one_packet else 0.0)
 
-    def sent(self, tsn: int, burst: Transmission, *, again: bool) -> None:
-        """The probe went, and has this TSN."""
+    def sent(self, tsn: int, burst: Transmission, first: Transmission | None) -> None:
+        """The probe went, and has this TSN; `first` is when it had been sent before, if it was."""
         self.wanted = False
-        self.is_repetition = again
+        self.is_repetition = first is not None
         self._covers = tsn
         self._burst = burst
+        self._first = first
 
     def forget(self) -> None:
-        """T3-rtx expired, or all begins anew."""
+        """A recovery begins, T3-rtx expired, or all begins anew (7.1)."""
         self.wanted = False
         self._covers = None
-        self._burst = None
+        self._burst = self._first = None
 
-    def has_repaired(self, cumulative: int, duplicates: int, soonest: float, now: float) -> bool:
-        """A SACK came: does it show that the probe itself has repaired a loss (7.4.2)?
+    def has_repaired(
+        self, cumulative: int, duplicates: int, soonest: float, now: float
+    ) -> Transmission | None:
+        """A SACK came: does it show that the probe itself has repaired a loss (7.4.2)? Then this is
+        the burst that the chunk was lost in.
 
         `soonest`: how many seconds after the probe it can have come because of it.
         """
         if self.wanted and self._covers is None:
             self.wanted = False  # no longer, as something comes back
         if self._covers is None or cumulative < self._covers:
-            return False
-        burst, self._covers, self._burst = self._burst, None, None
-        if not self.is_repetition or duplicates or burst is None:
-            return False
-        return now - burst.sent_at >= soonest
+            return None
+        burst, first = self._burst, self._first
+        self._covers = self._burst = self._first = None
+        if first is None or duplicates or burst is None or now - burst.sent_at < soonest:
+            return None
+        return first

@@ -77,6 +77,59 @@ class Wire:
         assert self.control.bandwidth == pytest.approx(RATE)
 
 
+# ------------------------------------------------------------------------- SACKs without room
+
+
+def test_what_is_told_late_says_nothing_of_the_rate() -> None:
+    wire = Wire()
+    wire.steady()
+    control = wire.control
+    control.sent(BDP, BDP + PMDCS, wire.now)
+    wire.now += RTT
+    heap = Acked(wire.now, 5 * BDP, BDP, BDP)
+    heap.prior_delivered, heap.delivered = wire.delivered, wire.delivered + 5 * BDP
+    wire.delivered = heap.delivered
+    heap.heaped, heap.rtt = True, RTT
+    control.acked(heap)
+    assert control.bandwidth == pytest.approx(RATE)
+    wire.round()
+    assert control.cwnd <= 3 * BDP  # and is no room that acknowledgements need
+
+
+def test_losses_that_are_told_late_bound_nothing_now() -> None:
+    for late, bounds in ((0, True), (1, False)):
+        wire = Wire()
+        wire.steady()
+        wire.round(RATE / 2, flight=BDP)
+        told = Lost(wire.now, 10_000, BDP, begins=True)
+        wire.lost = told.lost = 10_000
+        told.late = 10_000 * late
+        wire.control.lost(told)
+        for _ in range(2):
+            wire.round(RATE / 2, flight=BDP)
+        assert (wire.control.bandwidth < 0.9 * RATE) is bounds
+
+
+def test_losses_of_what_startup_sent_bound_nothing_after_it() -> None:
+    """Drain is the answer to them, however late they are found."""
+    for later, bounds in ((0, False), (1, True)):
+        wire = Wire()
+        for rate in (RATE / 4, RATE / 2):
+            wire.round(rate)
+        wire.until(DRAIN)
+        began = wire.delivered
+        while wire.control.state != CRUISE:
+            wire.round(flight=BDP // 2)
+        wire.round(RATE / 2, flight=BDP)
+        told = Lost(wire.now, 10_000, BDP, begins=True)
+        wire.lost = told.lost = 10_000
+        told.prior_delivered = began + later
+        wire.control.lost(told)
+        for _ in range(2):
+            wire.round(RATE / 2, flight=BDP)
+        assert (wire.control.bandwidth < 0.9 * RATE) is bounds
+
+
 # -------------------------------------------------------------------------------------- Startup
 
 
@@ -149,7 +202,16 @@ def test_startup_ends_with_high_loss() -> None:
     wire = Wire()
     wire.round(RATE / 4)
     wire.round(RATE / 2)
-    assert wire.round(RATE, lose=12_000, losses=6) == DRAIN
+    assert wire.round(RATE, lose=14_400, losses=6) == DRAIN
+
+
+def test_startup_does_not_end_by_chance() -> None:
+    """Seven of 300 packets are more than 2 %, and not rare where one in a hundred is lost."""
+    for lose, state in ((7000, STARTUP), (10_800, STARTUP), (11_400, DRAIN)):
+        wire = Wire()
+        wire.round(RATE / 4)
+        wire.round(RATE / 2)
+        assert wire.round(RATE, flight=300_000, lose=lose, losses=6) == state
 
 
 # ---------------------------------------------------------------------------------------- Drain

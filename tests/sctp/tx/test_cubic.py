@@ -250,6 +250,17 @@ def test_fast_convergence_gives_way_where_the_last_maximum_was_not_reached() -> 
     assert wire.windows(k) == pytest.approx(cwnd * 0.85, rel=0.01)
 
 
+def test_a_loss_cuts_what_was_in_flight_where_the_window_was_not_used() -> None:
+    """RFC 9438 4.6: flight_size times beta."""
+    control = Cubic(Config(), PMDCS)
+    control.cwnd = 100 * PMDCS
+    control.sent(50 * PMDCS, 50 * PMDCS, 0.0)
+    control.lost(Lost(0.1, PMDCS, 49 * PMDCS, begins=True))
+    assert control.cwnd == int(0.7 * 50 * PMDCS)
+    control.spurious(0.2)
+    assert control.cwnd == 100 * PMDCS
+
+
 def test_time_in_which_the_window_is_not_used_does_not_count() -> None:
     """RFC 9438 5.8."""
     wire = Wire(1_000_000, 500_000)

@@ -150,6 +150,71 @@ def test_what_a_cut_sack_does_not_speak_of_is_not_lost() -> None:
     assert behind[0] in path.burst()
 
 
+def test_what_cut_sacks_do_not_come_to_leaves_flight_with_each_that_comes() -> None:
+    """Nothing that they speak of was sent later, so time alone must tell, or all would stand still
+    until the first hole is filled. Only where what leaves is paced.
+    """
+    path = Path()
+    path.witness.pacing_rate = 1e9
+    tsns = path.full(44)
+    path.pass_time(RTT / 2)
+    later = path.full(10)
+    path.pass_time(RTT / 2)
+    told = tsns[1:40:2]
+    path.sack(tsns[0] - 1, told)
+    path.pass_time(RTT / 4)
+    path.sack(tsns[0] - 1, told)  # what is sent again is on its way; more has arrived
+    path.pass_time(RTT / 2 + 0.01)
+    untold = [record.tsn for record in path.sender.outstanding.untold()]
+    assert untold == tsns[40:]
+    assert path.sender.loss_deadline() is None  # if no SACK comes, T3-rtx is there
+    path.sack(tsns[0] - 1, told)
+    untold = [record.tsn for record in path.sender.outstanding.untold()]
+    assert untold == [*tsns[40:], *later]
+
+
+def test_what_a_cut_sack_left_out_measures_no_rate_and_its_losses_come_late() -> None:
+    """The heap that shows when a hole is filled has arrived long before."""
+    path = Path()
+    tsns = path.full(60)
+    path.pass_time(RTT)
+    path.sack(tsns[0] - 1, tsns[1:40:2])
+    assert not path.witness.acks[-1].heaped
+    path.look()
+    again = path.burst()
+    path.pass_time(RTT)
+    path.sack(tsns[2] - 1, tsns[3:42:2])  # the second is new, and was sent two round trips ago
+    sample = path.witness.acks[-1]
+    assert (sample.heaped, sample.interval) == (True, 0.0)
+    path.sack(tsns[42] - 1, [*tsns[43:50], *tsns[51:]])
+    assert path.burst() == [tsns[42], tsns[50]]
+    assert {note.late for note in path.witness.losses if note.late} == {PMDCS}
+    path.pass_time(RTT)
+    more = path.full(2)
+    path.pass_time(RTT)
+    path.sack(more[-1])
+    sample = path.witness.acks[-1]
+    assert again
+    assert not sample.heaped
+    assert sample.interval > 0
+    assert sample.rtt == pytest.approx(RTT)
+
+
+def test_what_has_just_arrived_is_measured_though_sacks_may_be_cut() -> None:
+    """Twenty gaps, and no more to report: what comes next was sent a round trip ago."""
+    path = Path()
+    tsns = path.full(41)
+    path.pass_time(RTT / 10)
+    fresh = path.full(5)
+    path.pass_time(RTT * 9 / 10)
+    path.sack(tsns[0] - 1, tsns[1:40:2])
+    path.pass_time(RTT / 10)
+    path.sack(tsns[0] - 1, [*tsns[1:38:2], *tsns[39:], *fresh])
+    sample = path.witness.acks[-1]
+    assert not sample.heaped
+    assert sample.rtt == pytest.approx(RTT)
+
+
 def test_timeout_and_acknowledgements_hold_for_what_a_cut_sack_set_aside() -> None:
     path = Path()
     tsns = path.full(60)
@@ -248,6 +313,24 @@ def test_probe_shows_what_was_lost_before_it() -> None:
     path.pass_time(RTT)
     path.sack(tsns[0] - 1, [tsns[2]])
     assert path.burst() == tsns[:2]
+    path.pass_time(RTT)
+    path.sack(tsns[2])  # covers the probe, which repaired a loss; but that is answered for
+    assert [note.begins for note in path.witness.losses] == [True]
+    assert path.sender.fast_recoveries == 1
+
+
+def test_answer_to_a_repaired_loss_says_what_was_in_flight_then() -> None:
+    path = Path()
+    tsns = path.full(3)
+    path.pass_time(RTT)
+    path.sack(tsns[1])
+    path.look()
+    path.burst()
+    path.pass_time(RTT)
+    path.sack(tsns[2])
+    [note] = path.witness.losses
+    assert (note.size, note.sent_flight) == (PMDCS, 3 * PMDCS)
+    assert (note.prior_lost, note.lost) == (0, PMDCS)
 
 
 def test_probe_is_something_new_if_there_is_anything() -> None:
@@ -362,6 +445,30 @@ def test_round_trip_of_what_was_sent_again_is_not_told() -> None:
 
 
 # ------------------------------------------------------------------------------------- pacing
+
+
+def test_a_large_window_grows_slowly_whatever_the_controller_says() -> None:
+    """A SACK has room for some 290 gaps, and slow start would lose many more."""
+    path = Path()
+    sender = path.sender
+    assert sender.most_flight == 32_768 * PMDCS
+    sender.most_flight = 64 * PMDCS
+    path.witness.cwnd = 1000 * PMDCS
+    tsns = path.full(200)
+    assert len(tsns) == 64
+    path.pass_time(RTT)
+    path.sack(tsns[-1])
+    tsns = path.burst()
+    assert len(tsns) == 65  # a 64th more
+    path.pass_time(RTT)
+    path.sack(tsns[31])
+    path.sack(tsns[-1])
+    more = path.burst()
+    assert len(more) == 66  # half a packet more: what the second half acknowledged did not fill it
+    sender.mtu_changed(PMDCS + 12 + 400)
+    assert sender.most_flight == 65 * (PMDCS + 400)
+    sender.path_changed()
+    assert sender.most_flight == 32_768 * (PMDCS + 400)
 
 
 def test_packets_leave_at_the_rate_that_the_controller_names() -> None:

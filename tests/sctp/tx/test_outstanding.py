@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from rtcsctp.errors import RemoteProtocolError
-from rtcsctp.sctp.tx.outstanding import AckInfo, Outstanding
+from rtcsctp.sctp.tx.outstanding import UNCUT, AckInfo, Outstanding
 from rtcsctp.sctp.tx.records import Sent, SentState
 
 from .builders import FIRST_TSN, blocks_above, message, record
@@ -315,6 +315,32 @@ def test_what_a_cut_sack_left_out_measures_nothing_and_did_not_come_late() -> No
     assert info.newly_acked == (1 + 18) * 116  # 41, and what lies behind without 60
     assert not info.rtt_acked
     assert not info.reordered or info.spoken >= FIRST_TSN + 40
+
+
+def holes(count: int) -> list[int]:
+    """Chunks above 0 with a hole before each, so many."""
+    return list(range(2, 2 + 2 * count, 2))
+
+
+def test_how_many_blocks_a_peer_reports_shows_with_time() -> None:
+    outstanding = sent(700)
+    sack(outstanding, 0, *holes(20))
+    assert outstanding.spoken == FIRST_TSN + 40  # dcSCTP has no more
+    sack(outstanding, 0, *holes(60))
+    assert outstanding.spoken == FIRST_TSN + 120  # never so many before
+    sack(outstanding, 0, *holes(61))
+    sack(outstanding, 0, *holes(44))
+    assert outstanding.spoken == UNCUT
+    sack(outstanding, 0, *holes(50))
+    assert outstanding.spoken == FIRST_TSN + 100  # in a packet that is a little smaller, perhaps
+    blocks = [(tsn, tsn) for tsn in holes(30)]
+    outstanding.handle_sack(FIRST_TSN - 1, blocks, 25)
+    assert outstanding.spoken == FIRST_TSN + 60  # duplicates take room as well
+    sack(outstanding, 0, *holes(300))
+    sack(outstanding, 0, *holes(250))
+    assert outstanding.spoken == FIRST_TSN + 500  # packets may have become smaller than they were
+    sack(outstanding, 0, *holes(249))
+    assert outstanding.spoken == UNCUT
 
 
 # ----------------------------------------------------------------------------------- round trip

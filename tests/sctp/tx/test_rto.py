@@ -122,3 +122,22 @@ def test_whatever_is_measured_it_stays_between_its_bounds(samples: list[float | 
             rto.measured(rtt)
         assert 0.2 <= rto.value <= 8.0
         assert rto.rttvar >= 0
+
+
+def test_it_is_not_below_the_last_round_trip_and_the_margin() -> None:
+    """C3 is bent: a queue that has just filled is not in SRTT yet."""
+    rto = timeout()
+    rto.measured(0.3)
+    rto.measured(0.3)
+    before = rto.value
+    rto.seen(0.9)
+    assert rto.value == pytest.approx(1.1)
+    rto.back_off()
+    assert rto.value == pytest.approx(2.2)
+    rto.reset_backoff()
+    rto.seen(0.3)
+    assert rto.value == before
+    rto.seen(100.0)
+    assert rto.value == 60.0  # C7
+    rto.path_changed()
+    assert rto.value == Config().rto_initial

@@ -12,6 +12,11 @@ from typing import Protocol
 
 __all__ = ["Acked", "CongestionController", "Lost"]
 
+UNLIMITED = 1 << 40
+"""An ssthresh that is "arbitrarily high" (RFC 9260 7.2.1)."""
+
+UNPACED = math.inf
+
 
 class Acked:
     """What one SACK acknowledged, and what that tells of the path.
@@ -27,6 +32,7 @@ class Acked:
         "delivered",
         "flight",
         "flight_before",
+        "heaped",
         "interval",
         "lost",
         "now",
@@ -64,6 +70,9 @@ class Acked:
         """`lost` when it was sent."""
         self.interval = 0.0
         """Seconds in which ``delivered - prior_delivered`` bytes were delivered; 0: no sample."""
+        self.heaped = False
+        """SACKs have no room to tell of all that has arrived, or now tell of what arrived before it
+        was sent; there is no sample then."""
         self.sent_flight = 0
         """In flight just after it was sent, itself included, bytes."""
         self.app_limited = False
@@ -73,7 +82,17 @@ class Acked:
 class Lost:
     """Chunks that are taken for lost at one moment."""
 
-    __slots__ = ("begins", "flight", "lost", "now", "prior_lost", "sent_flight", "size")
+    __slots__ = (
+        "begins",
+        "flight",
+        "late",
+        "lost",
+        "now",
+        "prior_delivered",
+        "prior_lost",
+        "sent_flight",
+        "size",
+    )
 
     def __init__(self, now: float, size: int, flight: int, *, begins: bool) -> None:
         self.now = now
@@ -84,10 +103,14 @@ class Lost:
         self.begins = begins
         """No loss was being repaired: this begins a recovery (RFC 9260 7.2.4), and is a new sign of
         congestion."""
+        self.late = 0
+        """Of `size`, what was lost long ago, but SACKs had no room to tell, bytes."""
         self.lost = size
         """Taken for lost since the beginning, these included, bytes."""
+        self.prior_delivered = UNLIMITED
+        """Acknowledged since the beginning when the last one sent of them was sent, bytes."""
         self.prior_lost = 0
-        """`lost` when the last one sent of them was sent."""
+        """`lost` when that was sent."""
         self.sent_flight = 0
         """In flight just after that one was sent, bytes."""
 
@@ -134,9 +157,3 @@ class CongestionController(Protocol):
 
     def path_changed(self) -> None:
         """Packets take another path from now on, of which nothing is known."""
-
-
-UNLIMITED = 1 << 40
-"""An ssthresh that is "arbitrarily high" (RFC 9260 7.2.1)."""
-
-UNPACED = math.inf

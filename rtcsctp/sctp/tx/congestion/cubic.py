@@ -276,9 +276,10 @@ class Cubic:
         return _C * self._pmdcs * (elapsed - self._k) ** 3 + self._w_max
 
     def _reduce(self) -> None:
-        cwnd = self.cwnd
+        # 4.6: by what was in flight; a window that is paced out is reached only now and then.
+        cwnd = min(self.cwnd, self._rounds.peak or self.cwnd)
         curve = self._exact, self._w_est, self._w_max, self._k, self._epoch, self._unused_since
-        self._saved = (cwnd, self.ssthresh, *curve)
+        self._saved = (self.cwnd, self.ssthresh, *curve)
         self._prior = float(cwnd)
         # Fast convergence (4.7): a flow that did not get back to where it was gives more room.
         self._w_max = cwnd * (1 + _BETA) / 2 if cwnd < self._w_max else float(cwnd)
