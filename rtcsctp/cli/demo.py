@@ -232,10 +232,8 @@ def _negotiated(peer: PeerConnection) -> Iterator[tuple[str, str]]:
         yield "  role", f"{role}; {format_count(checks, 'check')} sent"
         if pair.rtt is not None:
             yield "  round trip", format_duration(pair.rtt)
-    yield (
-        "DTLS",
-        f"{statistics.tls_version} as {statistics.dtls_role}, {statistics.dtls_cipher}",
-    )
+    yield "DTLS", f"{statistics.tls_version} as {statistics.dtls_role}"
+    yield "  cipher", f"{statistics.dtls_cipher}"
     for whose, fingerprint in (
         ("own", statistics.local_fingerprint),
         ("peer's", statistics.remote_fingerprint),
