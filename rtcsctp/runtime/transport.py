@@ -73,6 +73,7 @@ class Transport:
         self._own: list[DatagramSocket | StreamCarrier] = []
         self._fragmenting: list[DatagramSocket] = []
         self._early: list[bytes] = []
+        self._closed = False
         self._unsent: Transmit | None = None
         """What a socket that was full has left over of `send_now`."""
         self._ice_alarm = Alarm(
@@ -90,7 +91,10 @@ class Transport:
     def add_socket(
         self, number: int, sock: DatagramSocket, nursery: trio.Nursery, *, hidden_as: str | None
     ) -> None:
-        """Use a UDP socket of our own; it is closed with the transport."""
+        """Use a UDP socket of our own; it is closed with the transport, or at once after that."""
+        if self._closed:
+            sock.close()
+            return
         self._carriers[number] = sock
         self._own.append(sock)
         self.agent.add_socket(number, sock.address, trio.current_time(), hidden_as=hidden_as)
@@ -102,7 +106,10 @@ class Transport:
         self.agent.add_socket(number, sock.address, trio.current_time())
 
     def add_stream(self, number: int, carrier: StreamCarrier, nursery: trio.Nursery) -> None:
-        """Use a TCP or TLS connection to a TURN server."""
+        """Use a TCP or TLS connection to a TURN server; it is closed as sockets are."""
+        if self._closed:
+            nursery.start_soon(carrier.aclose)
+            return
         self._carriers[number] = carrier
         self._own.append(carrier)
         nursery.start_soon(self._run_stream, number, carrier, name=f"stream {number}")
@@ -332,6 +339,7 @@ class Transport:
 
     async def aclose(self) -> None:
         """Close our sockets; what waits for a TURN server's TCP connection is sent first."""
+        self._closed = True
         self._ice_alarm.stop()
         self._dtls_alarm.stop()
         for carrier in self._own:

@@ -9,12 +9,15 @@ import pytest
 import trio
 import trio.testing
 
+from rtcsctp.ice.agent import Agent
 from rtcsctp.ice.candidate import CandidateType
+from rtcsctp.ice.config import IceConfig
 from rtcsctp.ice.events import GatheringProblem
 from rtcsctp.runtime.gathering import usable_addresses
 from rtcsctp.runtime.host import SystemHost
 from rtcsctp.runtime.peer import open_peer
 from rtcsctp.runtime.peer_config import PeerConfig
+from rtcsctp.runtime.transport import StreamCarrier, Transport
 from rtcsctp.testing import Network, SimulatedHost, StandInIdentity, simulated_hosts
 
 ADDRESSES = ("192.0.2.1", "10.0.0.1", "2001:db8::1", "127.0.0.1", "::1", "fe80::1")
@@ -126,3 +129,21 @@ def test_addresses_of_this_computer() -> None:
     assert all(entry.interface for entry in found)
     chosen = usable_addresses(PeerConfig(), SystemHost())
     assert not any(entry.is_loopback or entry.is_link_local for entry in chosen)
+
+
+async def test_what_comes_after_the_end_is_closed(autojump_clock: trio.testing.MockClock) -> None:
+    """Whoever leaves while a peer gathers leaves no socket and no connection behind."""
+    agent = Agent(IceConfig(), controlling=True, rng=random.Random(1))
+    transport = Transport(
+        agent, on_ice_event=lambda _event: None, on_dtls_event=lambda _event: None
+    )
+    await transport.aclose()
+    sock = make_host().open_udp("192.0.2.1", 0)
+    here, there = trio.testing.memory_stream_pair()
+    async with trio.open_nursery() as nursery:
+        transport.add_socket(1, sock, nursery, hidden_as=None)
+        transport.add_stream(2, StreamCarrier(here), nursery)
+        with pytest.raises(trio.ClosedResourceError):
+            await sock.receive()
+        assert await there.receive_some() == b""
+    assert transport.agent.local_candidates == ()
