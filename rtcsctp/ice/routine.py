@@ -107,7 +107,7 @@ class Routine:
         elif self._answer is None or not self._take_answer_untrusted(self._answer, data, now):
             return None
         base.heard(source, now, limit=self._context.config.max_sources)
-        return self._consent.calm_until
+        return min(self._consent.calm_until, self._context.checks.deadline)
 
     def _take_answer_untrusted(self, pattern: Pattern, data: bytes, now: float) -> bool:
         checks = self._context.checks

@@ -286,3 +286,17 @@ def test_consent_clock_knows_what_is_due(monkeypatch: pytest.MonkeyPatch) -> Non
     assert asked == [probe.now]
     assert probe.agent.deadline == early
     assert probe.take_requests() == []
+
+
+@pytest.mark.parametrize("learns", [True, False])
+def test_peer_that_asks_and_does_not_answer_is_probed_four_times(
+    learns: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    probe = settled()
+    if not learns:
+        monkeypatch.setattr(Agent, "_learn", lambda *_: None)
+    asked: list[bytes] = []
+    while not probe.is_in(IceState.DISCONNECTED):
+        probe.ask(probe.request())
+        asked += [check.transaction_id for check in probe.pass_time(0.25)]
+    assert len([one for one in asked if asked.count(one) > 1]) == 4

@@ -305,7 +305,11 @@ class Outstanding:
             self._advance(cumulative, info)
         # The TSN behind a block has not arrived, or it would be in the block.
         self.spoken = UNCUT
-        if len(offsets) >= _MAY_BE_CUT and self._may_be_cut(len(offsets), duplicates):
+        if len(offsets) >= _MAY_BE_CUT and (
+            self._may_be_cut(len(offsets), duplicates)
+            # It ends below the one before it: it has shared its packet with something large.
+            or (self._blocks and blocks[-1][1] < self._blocks[-1][1])
+        ):
             self.spoken = blocks[-1][1] + 1
         if blocks or self._blocks:
             self._acknowledge_gaps(blocks, info)

@@ -117,9 +117,10 @@ class Recovery(Filling):
             acked.recovering = self._recovery_exit is not None
             if info.once is not None:
                 acked.rtt = max(0.0, now - info.once.sent_at)
-                self.rto.seen(acked.rtt)
-                if info.spoken == UNCUT:
-                    self._sure_rtt = acked.rtt
+                if not info.resent:  # else it may have arrived long ago, and its SACKs were lost
+                    self.rto.seen(acked.rtt)
+                    if info.spoken == UNCUT:
+                        self._sure_rtt = acked.rtt
             assert info.newest is not None
             acked.heaped = rack.has_untold
             self._delivery.sample(acked, info.newest, rack.soonest)

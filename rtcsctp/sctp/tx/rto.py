@@ -3,7 +3,7 @@
 One round trip is measured at a time (C4), and weighs an eighth. A queue that fills within two round
 trips, as it does at the end of slow start, may make a round trip three times as long meanwhile, and
 what is sent then would be given up before it can be answered. So the timeout is not below the last
-round trip that any SACK showed, and the same margin: this is where rule C3 is bent, towards
+round trip that an answer showed, and the same margin: this is where rule C3 is bent, towards
 patience.
 """
 
@@ -47,8 +47,9 @@ class RetransmissionTimeout:
         self.rttvar = 0.0
         """Its variation, seconds."""
         self.latest = 0.0
-        """Seconds between the last SACK that newly acknowledged what was sent only once, and when
-        that was sent; 0 before the first."""
+        """The last round trip that an answer showed without doubt, seconds; 0 before the first. A
+        SACK that acknowledges something sent again as well shows none: the rest of it may have been
+        waiting for that."""
         self.backoffs = 0
         """How often the timeout has doubled since the last measurement or acknowledgement."""
 
@@ -68,7 +69,7 @@ class RetransmissionTimeout:
         return min(doubled, max(cap, self._single))
 
     def seen(self, rtt: float) -> None:
-        """A SACK showed a round trip of `rtt` seconds."""
+        """An answer showed a round trip of `rtt` seconds."""
         self.latest = rtt
         self._single = max(self._unscaled, min(rtt + self._margin, self._config.rto_max))
 
@@ -84,7 +85,7 @@ class RetransmissionTimeout:
         wanted = self.srtt + max(4 * max(self.rttvar, _GRANULARITY), self._margin)
         self._unscaled = min(max(wanted, config.rto_min), config.rto_max)
         self.backoffs = 0
-        self.seen(self.latest)
+        self.seen(rtt)
 
     def back_off(self) -> None:
         """A timer expired (rule E2)."""

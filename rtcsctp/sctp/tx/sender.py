@@ -79,6 +79,7 @@ class Sender(Recovery):
         self.rto.path_changed()
         self._rack.path_changed()
         self._pacer.reset()
+        self._sure_rtt = 0.0
         self.most_flight = LARGE_FLIGHT * self.pmdcs
         self._burst_limit = max(self.outstanding.flight, self.congestion.cwnd)
 

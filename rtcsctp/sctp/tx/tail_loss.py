@@ -35,7 +35,7 @@ class TailLossProbe:
         self.wanted = False
         """The next packet is a probe."""
         self.is_repetition = False
-        """The probe under way is a chunk sent again."""
+        """The probe that is under way is a chunk sent again."""
         self._since = 0.0
         self._covers: int | None = None  # the TSN whose acknowledgement ends the probe under way
         self._burst: Transmission | None = None
@@ -70,7 +70,7 @@ class TailLossProbe:
 
     def forget(self) -> None:
         """A recovery begins, T3-rtx expired, or all begins anew (7.1)."""
-        self.wanted = False
+        self.wanted = self.is_repetition = False
         self._covers = None
         self._burst = self._first = None
 
@@ -88,6 +88,7 @@ class TailLossProbe:
             return None
         burst, first = self._burst, self._first
         self._covers = self._burst = self._first = None
+        self.is_repetition = False
         if first is None or duplicates or burst is None or now - burst.sent_at < soonest:
             return None
         return first

@@ -537,3 +537,49 @@ def test_many_small_messages_are_sent_as_one_by_one() -> None:
     together.pass_time(RTT)
     together.sack(found[-1].tsn)
     assert together.sender.is_drained
+
+
+# ----------------------------------------------------------- what an outage must not teach
+
+
+def test_sack_after_an_outage_says_nothing_of_the_round_trip() -> None:
+    """RFC 9260 6.3.1, C5: the SACKs of what had arrived were lost, and it waited for the repair."""
+    path = Path()
+    rto = path.sender.rto.value
+    tsns = path.full(10)
+    for _ in range(4):
+        path.pass_time(path.sender.rto.value)
+        path.sender.timed_out(path.now)
+        path.burst()
+    path.pass_time(RTT)
+    path.sack(tsns[-1])
+    assert path.sender.rto.value == pytest.approx(rto)
+
+
+def test_one_long_round_trip_is_forgotten_with_the_next_measurement() -> None:
+    path = Path()
+    [tsn] = path.full(1)
+    path.pass_time(3.0)
+    path.sack(tsn)
+    assert path.sender.rto.value >= 3.0
+    for _ in range(30):
+        path.sender.rto.measured(RTT)  # by heartbeats
+    assert path.sender.rto.value < 1.0
+
+
+def test_duplicates_count_again_after_a_probe_that_was_answered() -> None:
+    """RFC 8985 6.2, step 4: those of the probe itself say nothing, those of later ones do."""
+    path = Path()
+    tsns = path.full(2)
+    path.look()
+    path.burst()
+    path.pass_time(RTT)
+    path.sack(tsns[-1])
+    for count in range(2):  # a round trip each, whose SACK reports a duplicate
+        tsns = path.full(2)
+        path.pass_time(RTT)
+        path.sender.handle_sack(tsns[-1], path.a_rwnd, [], path.now, 1 - count)
+    lost, *others = path.full(3)
+    path.pass_time(RTT)
+    path.sack(lost - 1, others)
+    assert path.deadline() == pytest.approx(path.now + 2 * RTT / 4)

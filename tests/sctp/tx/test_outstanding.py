@@ -329,7 +329,7 @@ def test_how_many_blocks_a_peer_reports_shows_with_time() -> None:
     sack(outstanding, 0, *holes(60))
     assert outstanding.spoken == FIRST_TSN + 120  # never so many before
     sack(outstanding, 0, *holes(61))
-    sack(outstanding, 0, *holes(44))
+    sack(outstanding, 0, *holes(43), 122)
     assert outstanding.spoken == UNCUT
     sack(outstanding, 0, *holes(50))
     assert outstanding.spoken == FIRST_TSN + 100  # in a packet that is a little smaller, perhaps
@@ -339,7 +339,7 @@ def test_how_many_blocks_a_peer_reports_shows_with_time() -> None:
     sack(outstanding, 0, *holes(300))
     sack(outstanding, 0, *holes(250))
     assert outstanding.spoken == FIRST_TSN + 500  # packets may have become smaller than they were
-    sack(outstanding, 0, *holes(249))
+    sack(outstanding, 0, *holes(248), 600)
     assert outstanding.spoken == UNCUT
 
 
@@ -740,3 +740,18 @@ def test_miss_indications_in_every_order_of_five_sacks() -> None:
             for missing in range(1, tsn):
                 counts[missing] += missing not in arrived
             assert found - arrived == {t for t, n in counts.items() if n >= 3} - arrived
+
+
+def test_sack_that_shared_its_packet_is_cut_though_a_larger_one_came_before() -> None:
+    """What it does not speak of is neither lost nor taken back."""
+    outstanding = Outstanding(FIRST_TSN)
+    for _ in range(3000):
+        record(outstanding, 100)
+    blocks = [(2 * i, 2 * i) for i in range(1, 291)]
+    outstanding.handle_sack(FIRST_TSN - 1, blocks)
+    flight = outstanding.flight
+    info = outstanding.handle_sack(FIRST_TSN - 1, blocks[:200])
+    assert info is not None
+    assert not info.reneged
+    assert outstanding.flight == flight
+    assert outstanding.spoken == FIRST_TSN - 1 + blocks[199][1] + 1
